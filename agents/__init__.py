@@ -1,0 +1,1 @@
+"""What acts in the environments: policies, learners, search and baselines."""

@@ -1,0 +1,1 @@
+"""Wiring: the command line, presets, training runs, evaluation records and reports."""
