@@ -1,0 +1,75 @@
+"""The errors of the environments: one tree, each message saying what was expected, what came, and what to do."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class DojoError(Exception):
+    """Base class of every error that CompilerDojo raises on purpose."""
+
+
+class NativeLibraryError(DojoError):
+    """The C core or libLLVM is missing, unusable, or of an unsupported version."""
+
+
+class ToolchainError(DojoError):
+    """A program of the toolchain (clang, a linker) that is needed for this request is missing."""
+
+
+class InvalidProgramError(DojoError):
+    """A program does not parse, defines nothing, or does not verify."""
+
+
+class CompilationError(InvalidProgramError):
+    """A C or C++ source does not compile; the message carries clang's diagnostics."""
+
+
+class UnknownProgramError(DojoError, LookupError):
+    """No program has this name, or no file matches this pattern."""
+
+
+class PassFailedError(DojoError):
+    """LLVM refused to run a pipeline."""
+
+
+class UnknownPassError(DojoError, LookupError):
+    """A pass name that is not in the action table."""
+
+
+class UnknownObservationError(DojoError, LookupError):
+    """An observation name that is not registered."""
+
+
+class UnknownRewardError(DojoError, LookupError):
+    """A reward metric or baseline that is not known."""
+
+
+class InvalidActionError(DojoError, ValueError):
+    """An action outside the action space."""
+
+
+class EpisodeStateError(DojoError):
+    """step() before reset(), or after the end of the episode."""
+
+
+class SessionClosedError(DojoError):
+    """A session or environment was used after it was closed."""
+
+
+class InvalidConfigError(DojoError, ValueError):
+    """A setting that does not exist or a value that makes no sense."""
+
+
+class InvalidRecordError(DojoError, ValueError):
+    """A record or run folder that cannot be read."""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """The end of a message about an unknown name: the nearest known one, or the list of all when none is near."""
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    if near:
+        return f"did you mean {near[0]!r}?"
+    return "known: " + ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")

@@ -1,0 +1,166 @@
+"""Finding and loading the C core and, through it, libLLVM."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import glob
+import os
+import sys
+from ctypes import POINTER, byref, c_char_p, c_double, c_int, c_int64, c_size_t, c_uint, c_uint64, c_void_p
+from pathlib import Path
+from typing import Any
+
+from compiler_dojo.envs.errors import (
+    DojoError,
+    InvalidProgramError,
+    NativeLibraryError,
+    PassFailedError,
+)
+
+LIBLLVM_VARIABLE = "DOJO_LIBLLVM"
+SUPPORTED_LLVM = (19, 20, 21, 22)
+INSTCOUNT_SIZE = 70
+AUTOPHASE_SIZE = 56
+
+INSTALL_HINT = (
+    "install it with `apt-get install libllvm19` (Debian 12 and later, Ubuntu 24.04 and later), "
+    f"or set {LIBLLVM_VARIABLE} to the path of a libLLVM.so of version 19 to 22; `dojo doctor` shows what is found"
+)
+
+
+class State(ctypes.Structure):
+    """Mirror of ``dojo_state`` in native/include/dojo.h."""
+
+    _fields_ = (
+        ("hash", c_uint64 * 2),
+        ("pass_seconds", c_double),
+        ("changed", c_int64),
+        ("instcount", c_int64 * INSTCOUNT_SIZE),
+        ("autophase", c_int64 * AUTOPHASE_SIZE),
+    )
+
+
+_ERRORS: dict[int, type[DojoError]] = {
+    1: NativeLibraryError,
+    2: InvalidProgramError,
+    3: PassFailedError,
+    4: InvalidProgramError,
+}
+
+# C strings that the caller frees come back as c_void_p: ctypes would copy a c_char_p and lose the pointer.
+_PROTOTYPES: dict[str, tuple[Any, list[Any]]] = {
+    "dojo_string_free": (None, [c_void_p]),
+    "dojo_library_open": (c_int, [c_char_p, POINTER(c_void_p), POINTER(c_void_p)]),
+    "dojo_library_version": (None, [c_void_p, c_uint * 3]),
+    "dojo_library_close": (None, [c_void_p]),
+    "dojo_session_open": (c_int, [c_void_p, c_char_p, c_size_t, POINTER(c_void_p), POINTER(c_void_p)]),
+    "dojo_session_close": (None, [c_void_p]),
+    "dojo_session_fork": (c_int, [c_void_p, POINTER(c_void_p), POINTER(c_void_p)]),
+    "dojo_session_materialize": (c_int, [c_void_p, POINTER(c_void_p)]),
+    "dojo_session_run": (c_int, [c_void_p, c_char_p, POINTER(c_void_p)]),
+    "dojo_session_state": (POINTER(State), [c_void_p]),
+    "dojo_session_verify": (c_int, [c_void_p, POINTER(c_void_p)]),
+    "dojo_session_ir": (c_int, [c_void_p, POINTER(c_void_p), POINTER(c_void_p)]),
+    "dojo_session_bitcode": (c_int, [c_void_p, POINTER(c_void_p), POINTER(c_size_t), POINTER(c_void_p)]),
+    "dojo_session_object": (c_int, [c_void_p, POINTER(c_void_p), POINTER(c_size_t), POINTER(c_void_p)]),
+    "dojo_session_text_size": (c_int, [c_void_p, POINTER(c_int64), POINTER(c_void_p)]),
+    "dojo_benchmark_floor": (
+        c_int,
+        [c_void_p, POINTER(c_char_p), c_size_t, POINTER(c_double), POINTER(c_double), POINTER(c_void_p)],
+    ),
+}
+
+
+def find_native_library() -> Path:
+    """The C core, built when the package was installed.
+
+    Raises:
+        NativeLibraryError: it is not beside the package.
+    """
+    import compiler_dojo.envs.llvm as package
+
+    for folder in package.__path__:
+        path = Path(folder) / "libdojo.so"
+        if path.is_file():
+            return path
+    raise NativeLibraryError(
+        f"the C core libdojo.so is not in {', '.join(package.__path__)}: "
+        "install the package (`make setup`, or `pip install .`) to build it"
+    )
+
+
+def find_libllvm() -> list[str]:
+    """Candidate paths of libLLVM, best first: DOJO_LIBLLVM alone when set, else version 19, then newer ones."""
+    override = os.environ.get(LIBLLVM_VARIABLE)
+    if override:
+        return [override]
+    found: list[str] = []
+    for version in SUPPORTED_LLVM:
+        names = (f"libLLVM.so.{version}.*", f"libLLVM-{version}.so*")
+        folders = (
+            "/usr/lib/*-linux-gnu",
+            f"/usr/lib/llvm-{version}/lib",
+            "/usr/lib64",
+            "/usr/lib",
+            "/usr/local/lib",
+        )
+        # links to the same file are listed once
+        matches = (os.path.realpath(match) for f in folders for n in names for match in sorted(glob.glob(f"{f}/{n}")))
+        found.extend(dict.fromkeys(matches))
+    return found
+
+
+class Library:
+    """A loaded C core and libLLVM.
+
+    Attributes:
+        path: the libLLVM in use.
+        version: its version, such as (19, 1, 7).
+        core: the C core's functions (prefix ``dojo_``) with their prototypes set.
+        handle: the ``dojo_library`` handle.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.core = ctypes.CDLL(str(find_native_library()))
+        for name, (result, arguments) in _PROTOTYPES.items():
+            function = getattr(self.core, name)
+            function.restype = result
+            function.argtypes = arguments
+        self.handle = c_void_p()
+        error = c_void_p()
+        status = self.core.dojo_library_open(path.encode(), byref(self.handle), byref(error))
+        if status:
+            raise NativeLibraryError(f"cannot use libLLVM: {self.take_string(error)}; {INSTALL_HINT}")
+        version = (c_uint * 3)()
+        self.core.dojo_library_version(self.handle, version)
+        self.version: tuple[int, int, int] = (version[0], version[1], version[2])
+
+    def take_string(self, pointer: c_void_p) -> str:
+        """Copy and free a C string that the core handed over."""
+        if not pointer:
+            return "no message"
+        text = ctypes.string_at(pointer.value or 0).decode(errors="replace")
+        self.core.dojo_string_free(pointer)
+        return text
+
+    def check(self, status: int, error: c_void_p, context: str) -> None:
+        """Raise the error class of a status other than 0."""
+        if status:
+            raise _ERRORS[status](f"{context}: {self.take_string(error)}")
+
+
+@functools.cache
+def load_library() -> Library:
+    """The process's library, loaded at first use.
+
+    Raises:
+        NativeLibraryError: no supported libLLVM is found, or the one that DOJO_LIBLLVM names is unusable.
+    """
+    if sys.platform != "linux":
+        raise NativeLibraryError(f"CompilerDojo runs on Linux; this is {sys.platform}")
+    candidates = find_libllvm()
+    if not candidates:
+        raise NativeLibraryError(f"no libLLVM of version 19 to 22 was found; {INSTALL_HINT}")
+    return Library(candidates[0])

@@ -1,0 +1,69 @@
+/* What the translation units of the core share. */
+#ifndef DOJO_INTERNAL_H
+#define DOJO_INTERNAL_H
+
+#include <pthread.h>
+#include <stdbool.h>
+
+#include "dojo.h"
+#include "llvm_c.h"
+#include "pointer_map.h"
+
+struct dojo_library {
+    void *handle;
+    llvm_c llvm;
+    unsigned version[3];
+    LLVMPassBuilderOptionsRef pass_options;
+    pthread_mutex_t lock;
+    struct pooled_machine *machines; /* idle target machines, guarded by lock */
+};
+
+/* A module as immutable bitcode, shared between a session and its forks. */
+typedef struct snapshot {
+    unsigned references; /* changed with __atomic built-ins */
+    LLVMMemoryBufferRef buffer;
+} snapshot;
+
+/* Scratch space of the walk. Types, attributes and constant data live as long as their context, so
+ * what is known of them is kept from walk to walk; everything else is looked up afresh each time.
+ */
+typedef struct walk_memory {
+    pointer_map lasting;
+    pointer_map passing;
+    unsigned *predecessors;
+    size_t predecessors_capacity;
+} walk_memory;
+
+struct dojo_session {
+    dojo_library *library;
+    snapshot *snapshot;     /* the module as of now, or NULL when it changed since it was written */
+    LLVMContextRef context; /* NULL until the module is needed */
+    LLVMModuleRef module;
+    char *triple;
+    LLVMTargetMachineRef machine; /* borrowed from the library's pool */
+    char *diagnostic;             /* first error LLVM reported through its diagnostic handler */
+    walk_memory memory;
+    dojo_state state;
+};
+
+char *copy_string(const char *text);
+/* Store a printf-formatted message in *error (when error is not NULL) and return status. */
+dojo_status fail(dojo_status status, char **error, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+double now_seconds(void);
+
+LLVMTargetMachineRef library_borrow_machine(dojo_library *library, const char *triple,
+                                            char **error);
+void library_return_machine(dojo_library *library, const char *triple,
+                            LLVMTargetMachineRef machine);
+
+/* Put the use lists of all values in the order of their uses in the module, so that what a pass
+ * does depends on the module's text alone: not on how the module came to be (parsed, forked, or
+ * transformed by other passes). */
+void canonicalize_use_lists(const llvm_c *llvm, LLVMModuleRef module);
+/* Fill hash, instcount and autophase of `state`. */
+void walk_module(const llvm_c *llvm, LLVMContextRef context, LLVMModuleRef module,
+                 walk_memory *memory, dojo_state *state);
+void walk_memory_free(walk_memory *memory);
+
+#endif
