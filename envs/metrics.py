@@ -1,0 +1,67 @@
+"""What a compiled program costs: instruction count, code size, run time."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from compiler_dojo.envs.errors import InvalidProgramError
+from compiler_dojo.envs.llvm.execution import build_executable, run_executable
+from compiler_dojo.envs.llvm.session import CompilerSession
+from compiler_dojo.envs.programs.program import Program
+
+RUNTIME_WARMUPS = 1
+RUNTIME_REPEATS = 5
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A cost of a program; lower is better.
+
+    Attributes:
+        measure: the cost of a session's module, for the program it came from.
+        unit: what it counts.
+        deterministic: the same module always costs the same.
+        platform_dependent: the cost depends on the target machine.
+        protocol: how it is measured, for records.
+    """
+
+    measure: Callable[[CompilerSession, Program], float]
+    unit: str
+    deterministic: bool
+    platform_dependent: bool
+    protocol: str
+
+
+def _instruction_count(session: CompilerSession, program: Program) -> float:
+    return float(session.instruction_count)
+
+
+def _text_size(session: CompilerSession, program: Program) -> float:
+    return float(session.text_size())
+
+
+def _runtime(session: CompilerSession, program: Program) -> float:
+    if program.run is None:
+        raise InvalidProgramError(f"{program.uri} has no run specification, so its run time cannot be measured")
+    with build_executable(session) as executable:
+        runs = [run_executable(executable, program.run) for _ in range(RUNTIME_WARMUPS + RUNTIME_REPEATS)]
+    failed = next((run for run in runs if run.status != 0), None)
+    if failed is not None:
+        raise InvalidProgramError(f"{program.uri} exits with {failed.status} when its run time is measured")
+    return statistics.median(run.seconds for run in runs[RUNTIME_WARMUPS:])
+
+
+METRICS: dict[str, Metric] = {
+    "instruction_count": Metric(_instruction_count, "LLVM IR instructions", True, False, "static count"),
+    "text_size": Metric(_text_size, "bytes of .text", True, True, "sections of the emitted object"),
+    "runtime": Metric(
+        _runtime,
+        "seconds",
+        False,
+        True,
+        f"wall clock of the whole process, median of {RUNTIME_REPEATS} runs after {RUNTIME_WARMUPS} warm-up",
+    ),
+}
+"""Metrics by the name that ``reward=`` takes."""

@@ -1,0 +1,364 @@
+"""LLVM pass ordering as a Gymnasium environment."""
+
+from __future__ import annotations
+
+import copy
+import difflib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, SupportsFloat
+
+import gymnasium as gym
+import numpy as np
+import numpy.typing as npt
+from gymnasium.utils import EzPickle
+
+from compiler_dojo.envs.errors import (
+    DojoError,
+    EpisodeStateError,
+    InvalidActionError,
+    InvalidConfigError,
+    SessionClosedError,
+    did_you_mean,
+)
+from compiler_dojo.envs.llvm.passes import Pass, pipeline_text, select_passes
+from compiler_dojo.envs.llvm.session import CompilerSession
+from compiler_dojo.envs.observations import EpisodeView, ObservationChoice, make_observation
+from compiler_dojo.envs.prepared import PreparedProgram, Start, prepare
+from compiler_dojo.envs.programs import Program, ProgramSet, load_programs
+from compiler_dojo.envs.rewards import CostReduction, Reward
+
+STOP = "stop"
+
+
+class Seconds(float):
+    """A measured time. Any two are equal: what the clock said is not part of what an episode is.
+
+    Gymnasium's checker, and whoever compares two runs of one episode, compares their infos with ``==``.
+    """
+
+    __slots__ = ()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Seconds) or NotImplemented
+
+    def __ne__(self, other: object) -> bool:
+        return not isinstance(other, Seconds)
+
+    def __hash__(self) -> int:
+        return hash(Seconds)
+
+
+RESET_OPTIONS = ("program", "prefix")
+
+
+class PassOrderingEnv(gym.Env[Any, np.int64], EzPickle):
+    """Choose the passes that LLVM runs on a program, one after the other, to make it smaller than ``clang -Oz`` does.
+
+    ## Description
+    An episode compiles one program. It starts from the program as the front end made it (``start="O0"``) or as
+    LLVM's own ``default<Oz>`` left it (``start="Oz"``); each action runs one more pass. The problem is known as
+    phase ordering; CompilerGym (arXiv 2109.08267) and CodeZero (arXiv 2404.16077) define the protocol followed here.
+
+    ## Action Space
+    ``Discrete(n)`` over the pass table (:data:`compiler_dojo.envs.llvm.passes.PASSES`), in its order. With
+    ``stop=True`` one more action, the last, ends the episode. ``info["action_mask"]`` and :meth:`action_masks` rule
+    out passes that are known to change nothing: the ones already tried on exactly this module.
+
+    ## Observation Space
+    ``observation="features"``: a ``Box`` of shape (60 + n,), float32.
+
+    | index | content | range |
+    | --- | --- | --- |
+    | 0-55 | Autophase counts / instruction count, clipped | 0 to 1 |
+    | 56 | log(instructions) / 10 | 0 to 10 |
+    | 57 | log(instructions / instructions at -O0) | -10 to 10 |
+    | 58 | log(instructions / instructions at -Oz) | -10 to 10 |
+    | 59 to 58+n | uses of each pass / budget | 0 to 1 |
+    | last | passes left / budget | 0 to 1 |
+
+    Other names: ``autophase`` (56 counts), ``instcount`` (70 counts), ``histogram``, ``ir`` (text), ``bitcode``. A list
+    of names, or a mapping from names to names or objects, gives a ``Dict``.
+
+    ## Rewards
+    ``(cost before - cost after) / scale``; the sum over an episode telescopes. With the default
+    ``CostReduction("instruction_count")`` the scale is what -Oz saves, ``max(cost(O0) - cost(Oz), 1)``: starting
+    from O0, a return of 1.0 is parity with -Oz and more is better.
+
+    ## Starting State
+    A program drawn uniformly from ``programs`` by the environment's generator. ``reset(options=...)`` takes
+    ``program`` (a URI of the set, or a :class:`Program`) and ``prefix`` (passes to run first, by name or index; they
+    count against the budget and are not rewarded).
+
+    ## Episode End
+    *Truncation*: ``budget`` passes were run (45 by default); a pass that changes nothing counts too.
+    *Termination*: the ``stop`` action, or a pass that LLVM refused (``info["error"]``, reward ``reward.error_value``).
+
+    ## Information
+    ``program`` (URI), ``cost``, ``baselines`` (costs to compare with: at O0 and at -Oz), ``passes_left`` and
+    ``action_mask``; after a step also ``pass`` (name), ``changed`` (False when the module is as before) and
+    ``seconds`` (inside LLVM, :class:`Seconds`).
+
+    ## Arguments
+    - ``programs``: ``"bundled/train"`` and the like, a path or glob, a Program, a ProgramSet (see ``load_programs``).
+    - ``observation``: name, object, list or mapping.
+    - ``reward``: metric name or an object with the members of :class:`compiler_dojo.envs.rewards.Reward`.
+    - ``start``: ``"O0"`` or ``"Oz"``. LLVM's -Oz pipeline itself is about 100 passes; they are not part of the budget.
+    - ``budget``: pass applications in an episode.
+    - ``stop``: add the action that ends the episode.
+    - ``passes``: names from the table to use as the actions, in this order; all by default.
+    - ``lowering``: how C and C++ become IR: ``"oz"`` (what clang -Oz itself uses) or ``"compilergym"`` (to compare with
+      published numbers; it makes -Oz look weaker).
+    - ``render_mode``: ``"ansi"``: :meth:`render` says what the last pass did; :meth:`ir_diff` shows the IR diff.
+
+    ## Version History
+    - v0: first version; pass table version 1.
+    """
+
+    metadata: dict[str, Any] = {"render_modes": ["ansi"], "render_fps": 4}  # noqa: RUF012  # as Gymnasium declares it
+
+    def __init__(
+        self,
+        programs: str | Path | Program | ProgramSet | Iterable[Program] = "bundled/train",
+        observation: ObservationChoice = "features",
+        reward: str | Reward = "instruction_count",
+        start: Start = "O0",
+        budget: int = 45,
+        stop: bool = False,
+        passes: Sequence[str] | None = None,
+        lowering: str = "oz",
+        render_mode: str | None = None,
+    ) -> None:
+        EzPickle.__init__(self, programs, observation, reward, start, budget, stop, passes, lowering, render_mode)
+        if start not in ("O0", "Oz"):
+            raise InvalidConfigError(f"start must be 'O0' or 'Oz', got {start!r}")
+        if budget < 1:
+            raise InvalidConfigError(f"budget must be at least 1 pass, got {budget}")
+        if render_mode not in (None, "ansi"):
+            raise InvalidConfigError(f"render_mode must be None or 'ansi', got {render_mode!r}")
+        self.programs = load_programs(programs, lowering)
+        self.passes: tuple[Pass, ...] = select_passes(passes)
+        self.reward: Reward = CostReduction(reward) if isinstance(reward, str) else reward
+        self.start = start
+        self.budget = budget
+        self.render_mode = render_mode
+        self._pipelines = tuple(item.pipeline.encode() for item in self.passes)
+        self._observation = make_observation(observation)
+        self._has_stop = stop
+        actions = len(self.passes) + int(stop)
+        self.action_space = gym.spaces.Discrete(actions)
+        self.observation_space = self._observation.space(actions, budget)
+        self.action_names: tuple[str, ...] = (*(item.name for item in self.passes), *([STOP] if stop else []))
+        self._indices = {name: index for index, name in enumerate(self.action_names)}
+        self._view: EpisodeView | None = None
+        self._running = False
+        self._closed = False
+
+    # ---- Gymnasium's interface ----
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """Start an episode; see the class documentation for ``options``."""
+        super().reset(seed=seed)
+        if self._closed:
+            raise SessionClosedError("the environment is closed; make a new one")
+        options = options or {}
+        for name in options:
+            if name not in RESET_OPTIONS:
+                raise InvalidConfigError(f"unknown reset option {name!r}: {did_you_mean(name, RESET_OPTIONS)}")
+        prepared = prepare(self._choose_program(options.get("program")))
+        prefix = [self._index(item) for item in options.get("prefix", ())]
+        if len(prefix) >= self.budget:
+            raise InvalidConfigError(f"the prefix has {len(prefix)} passes and the budget is {self.budget}")
+        self._end_session()
+        self._prepared: PreparedProgram = prepared
+        self._session: CompilerSession = prepared.session(self.start)
+        self.actions: list[int] = []
+        self._mask = np.ones(len(self.action_names), np.int8)
+        histogram = np.zeros(len(self.action_names), np.float32)
+        self._view = EpisodeView(self._session, prepared, histogram, self.budget, self.budget)
+        self._running = True
+        self._error: str | None = None
+        for action in prefix:
+            self._apply(action)
+        self._scale = self.reward.scale(prepared)
+        self._cost = self.reward.cost(self._session, prepared)
+        self._previous_cost = self._cost
+        self._baselines = self.reward.baselines(prepared)
+        return self._observation.observe(self._view), self._info()
+
+    def step(self, action: np.int64 | int) -> tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]:
+        """Run one pass, or stop."""
+        return self.multistep((int(action),))
+
+    def close(self) -> None:
+        """Free the module. Closing twice is harmless."""
+        self._end_session()
+        self._closed = True
+        self._running = False
+
+    def render(self) -> str | None:  # type: ignore[override]  # one frame, as render_mode "ansi" returns it
+        """What the last pass did to the counts, as text."""
+        if self.render_mode != "ansi":
+            gym.logger.warn('render() needs render_mode="ansi"')
+            return None
+        view = self._require_episode()
+        lines = [f"{self._prepared.program.uri}  start {self.start}  {len(self.actions)}/{self.budget} passes"]
+        if self.actions:
+            change = self._cost - self._previous_cost
+            lines.append(
+                f"{self.action_names[self.actions[-1]]}: {self._previous_cost:g} -> {self._cost:g} ({change:+g})"
+            )
+        baselines = ", ".join(f"{level} {cost:g}" for level, cost in self._baselines.items())
+        lines.append(f"{self.reward.metric} {self._cost:g} ({baselines}), {view.passes_left} passes left")
+        return "\n".join(lines)
+
+    # ---- beyond Gymnasium ----
+
+    def action_masks(self) -> npt.NDArray[np.bool_]:
+        """Which actions may still do something, bool of shape (actions,); the form that sb3-contrib asks for."""
+        self._require_episode()
+        return self._mask.astype(np.bool_)
+
+    def multistep(self, actions: Sequence[int]) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        """Run several passes and observe once at the end; the reward is their sum. An episode's end cuts it short."""
+        view = self._require_episode()
+        if not self._running:
+            raise EpisodeStateError("the episode has ended; call reset() first")
+        indices = [self._index(action) for action in actions]
+        terminated = False
+        changed = False
+        seconds = 0.0
+        if self.render_mode == "ansi":
+            self._keep_previous()
+        try:
+            for index in indices:
+                if self._has_stop and index == len(self.passes):
+                    self.actions.append(index)
+                    terminated = True
+                    break
+                result = self._apply(index)
+                changed |= result[0]
+                seconds += result[1]
+                if view.passes_left == 0:
+                    break
+            cost = self.reward.cost(self._session, self._prepared) if changed else self._cost
+            reward = (self._cost - cost) / self._scale
+            self._previous_cost, self._cost = self._cost, cost
+        except DojoError as error:
+            self._error = f"{type(error).__name__}: {error}"
+            reward = self.reward.error_value
+            terminated = True
+        truncated = view.passes_left == 0
+        self._running = not (terminated or truncated)
+        info = self._info()
+        info["pass"] = self.action_names[self.actions[-1]] if self.actions else ""
+        info["changed"] = changed
+        info["seconds"] = Seconds(seconds)
+        return self._observation.observe(view), reward, terminated, truncated, info
+
+    def fork(self) -> PassOrderingEnv:
+        """An independent environment in the same state of the same episode, with a copy of the generator."""
+        self._require_episode()
+        other = copy.copy(self)
+        other._session = self._session.fork()
+        other.actions = list(self.actions)
+        other._mask = self._mask.copy()
+        view = self._require_episode()
+        other._view = EpisodeView(other._session, self._prepared, view.histogram.copy(), view.passes_left, view.budget)
+        other._previous_session = None
+        other._np_random = copy.deepcopy(self._np_random)
+        return other
+
+    @property
+    def pipeline(self) -> str:
+        """The episode so far, as text for ``opt -passes=`` (after ``default<Oz>`` when that is the start)."""
+        self._require_episode()
+        taken = [self.passes[index] for index in self.actions if index < len(self.passes)]
+        start = [] if self.start == "O0" else ["default<Oz>"]
+        return ",".join([*start, pipeline_text(taken)] if taken else start)
+
+    @property
+    def session(self) -> CompilerSession:
+        """The compiler session of the episode."""
+        self._require_episode()
+        return self._session
+
+    @property
+    def prepared(self) -> PreparedProgram:
+        """The episode's program with its baselines."""
+        self._require_episode()
+        return self._prepared
+
+    def ir_diff(self) -> str:
+        """Unified diff of the IR before and after the last step; needs ``render_mode="ansi"``."""
+        self._require_episode()
+        if self._previous_session is None:
+            return ""
+        before, after = self._previous_session.ir(), self._session.ir()
+        lines = difflib.unified_diff(before.splitlines(), after.splitlines(), "before", "after", lineterm="")
+        return "\n".join(lines)
+
+    # ---- parts ----
+
+    _previous_session: CompilerSession | None = None
+
+    def _choose_program(self, choice: str | Program | None) -> Program:
+        if choice is None:
+            return self.programs.sample(self.np_random)
+        return choice if isinstance(choice, Program) else self.programs.get(choice)
+
+    def _index(self, action: int | str) -> int:
+        """The index of an action given by index or name."""
+        if isinstance(action, str):
+            if action not in self._indices:
+                raise InvalidActionError(f"no action {action!r}: {did_you_mean(action, self._indices)}")
+            return self._indices[action]
+        if not 0 <= action < len(self.action_names):
+            raise InvalidActionError(f"actions are 0 to {len(self.action_names) - 1}, got {action}")
+        return int(action)
+
+    def _apply(self, index: int) -> tuple[bool, float]:
+        view = self._view
+        assert view is not None
+        self.actions.append(index)
+        view.passes_left -= 1
+        view.histogram[index] += 1.0
+        changed, seconds = self._session.run(self._pipelines[index])
+        if changed:
+            self._mask.fill(1)
+        else:
+            self._mask[index] = 0
+        return changed, seconds
+
+    def _info(self) -> dict[str, Any]:
+        assert self._view is not None
+        info: dict[str, Any] = {
+            "program": self._prepared.program.uri,
+            "cost": self._cost,
+            "baselines": self._baselines,
+            "passes_left": self._view.passes_left,
+            "action_mask": self._mask.copy(),
+        }
+        if self._error is not None:
+            info["error"] = self._error
+        return info
+
+    def _require_episode(self) -> EpisodeView:
+        if self._closed:
+            raise SessionClosedError("the environment is closed; make a new one")
+        if self._view is None:
+            raise EpisodeStateError("no episode yet; call reset() first")
+        return self._view
+
+    def _keep_previous(self) -> None:
+        if self._previous_session is not None:
+            self._previous_session.close()
+        self._previous_session = self._session.fork()
+
+    def _end_session(self) -> None:
+        if self._view is not None:
+            self._session.close()
+        if self._previous_session is not None:
+            self._previous_session.close()
+            self._previous_session = None
+        self._view = None

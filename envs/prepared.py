@@ -1,0 +1,92 @@
+"""A program made ready for episodes: its starting points and baseline costs, each computed once per process."""
+
+from __future__ import annotations
+
+import collections
+import threading
+from typing import Literal
+
+from compiler_dojo.envs.errors import InvalidConfigError, UnknownRewardError, did_you_mean
+from compiler_dojo.envs.llvm.session import CompilerSession
+from compiler_dojo.envs.metrics import METRICS
+from compiler_dojo.envs.programs.program import Program
+
+Start = Literal["O0", "Oz"]
+
+LEVELS: dict[str, str | None] = {
+    "O0": None,
+    "Oz": "default<Oz>",
+    "Os": "default<Os>",
+    "O1": "default<O1>",
+    "O2": "default<O2>",
+    "O3": "default<O3>",
+}
+"""Optimisation levels by name, with LLVM's own pipeline for each."""
+
+CACHED_PROGRAMS = 1024
+
+
+class PreparedProgram:
+    """The program at each optimisation level.
+
+    Args:
+        program: the program; a fault in it is reported here.
+
+    Raises:
+        InvalidProgramError: the program does not parse or verify, is empty, or defines no function.
+    """
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        with CompilerSession(program.module, program.uri) as session:
+            # forks that are never run hold bitcode only, not a parsed module
+            self._sessions = {"O0": session.fork()}
+        self._costs: dict[tuple[str, str], float] = {}
+        self._lock = threading.Lock()
+
+    def session(self, level: str = "O0") -> CompilerSession:
+        """A new session with the program as ``level`` leaves it."""
+        return self._at(level).fork()
+
+    def cost(self, metric: str, level: str) -> float:
+        """The program's cost at a level, such as ``cost("instruction_count", "Oz")``.
+
+        Raises:
+            UnknownRewardError: unknown metric.
+            InvalidConfigError: unknown level.
+        """
+        key = (metric, level)
+        if key not in self._costs:
+            if metric not in METRICS:
+                raise UnknownRewardError(f"unknown metric {metric!r}: {did_you_mean(metric, METRICS)}")
+            self._costs[key] = METRICS[metric].measure(self._at(level), self.program)
+        return self._costs[key]
+
+    def _at(self, level: str) -> CompilerSession:
+        with self._lock:
+            if level not in self._sessions:
+                if level not in LEVELS:
+                    raise InvalidConfigError(f"unknown optimisation level {level!r}: {did_you_mean(level, LEVELS)}")
+                with self._sessions["O0"].fork() as session:
+                    session.run(LEVELS[level] or "")
+                    self._sessions[level] = session.fork()
+            return self._sessions[level]
+
+
+_cache: collections.OrderedDict[str, PreparedProgram] = collections.OrderedDict()
+_cache_lock = threading.Lock()
+
+
+def prepare(program: Program) -> PreparedProgram:
+    """The process's prepared form of a program; the least recently used of over 1,024 are forgotten."""
+    with _cache_lock:
+        prepared = _cache.get(program.sha256)
+        if prepared is not None:
+            _cache.move_to_end(program.sha256)
+            return prepared
+    prepared = PreparedProgram(program)
+    with _cache_lock:
+        _cache[program.sha256] = prepared
+        while len(_cache) > CACHED_PROGRAMS:
+            _cache.popitem(last=False)
+    return prepared

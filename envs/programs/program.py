@@ -1,0 +1,47 @@
+"""A program to compile: its LLVM module, where it came from, and how to run it."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class RunSpecification:
+    """How to check a program's behaviour: run it and compare what it prints.
+
+    Attributes:
+        arguments: command-line arguments.
+        output: expected standard output, or None to compare with the -O0 build only.
+        seconds: wall-clock limit of one run.
+    """
+
+    arguments: tuple[str, ...] = ()
+    output: str | None = None
+    seconds: float = 10.0
+
+
+@dataclass(frozen=True)
+class Program:
+    """A program as agents meet it.
+
+    Attributes:
+        uri: where it comes from, such as ``bundled://compression/lzss`` or ``file:///home/me/foo.c``.
+        module: LLVM bitcode or textual IR, unoptimised.
+        lowering: how the module was made from source: ``oz``, ``compilergym``, or ``given`` for IR that came as it is.
+        language: ``c``, ``c++``, or ``llvm`` when only IR is known.
+        domain: what the program is about; splits are made of whole domains.
+        run: how to run it, or None when it cannot be run on its own.
+        sha256: hash of ``module``, in hexadecimal digits.
+    """
+
+    uri: str
+    module: bytes = field(repr=False)
+    lowering: str = "given"
+    language: str = "llvm"
+    domain: str = ""
+    run: RunSpecification | None = None
+    sha256: str = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "sha256", hashlib.sha256(self.module).hexdigest())
