@@ -259,7 +259,9 @@ class PassOrderingEnv(gym.Env[Any, np.int64], EzPickle):
     def fork(self) -> PassOrderingEnv:
         """An independent environment in the same state of the same episode, with a copy of the generator."""
         self._require_episode()
-        other = copy.copy(self)
+        # not copy.copy: EzPickle would construct a fresh environment
+        other = type(self).__new__(type(self))
+        other.__dict__.update(self.__dict__)
         other._session = self._session.fork()
         other.actions = list(self.actions)
         other._mask = self._mask.copy()

@@ -1,0 +1,86 @@
+"""A policy network for vector observations, stored as safetensors and JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from compiler_dojo.agents.protocols import Actions
+
+FORMAT = "compiler-dojo-mlp-1"
+WEIGHTS, DESCRIPTION = "policy.safetensors", "policy.json"
+ACTIVATIONS: dict[str, type[nn.Module]] = {"tanh": nn.Tanh, "relu": nn.ReLU}
+
+
+class MlpPolicy:
+    """Linear layers with an activation between them; the outputs are the actions' logits.
+
+    Args:
+        layers: (weight, bias) of each layer, weights of shape (outputs, inputs).
+        activation: ``tanh`` or ``relu``.
+        seed: of the generator that draws stochastic actions.
+    """
+
+    def __init__(
+        self, layers: Sequence[tuple[torch.Tensor, torch.Tensor]], activation: str = "tanh", seed: int = 0
+    ) -> None:
+        self.layers = [(weight.detach().clone(), bias.detach().clone()) for weight, bias in layers]
+        self.activation = activation
+        modules: list[nn.Module] = []
+        for weight, bias in self.layers:
+            linear = nn.Linear(weight.shape[1], weight.shape[0])
+            linear.load_state_dict({"weight": weight, "bias": bias})
+            modules += [linear, ACTIVATIONS[activation]()]
+        self._network = nn.Sequential(*modules[:-1])
+        self._generator = torch.Generator().manual_seed(seed)
+
+    def initial_state(self, n: int) -> Any:
+        """No state."""
+        return None
+
+    @torch.no_grad()
+    def logits(self, observation: Any) -> torch.Tensor:
+        """Shape (B, A) for observations of shape (B, inputs)."""
+        logits: torch.Tensor = self._network(torch.as_tensor(np.asarray(observation), dtype=torch.float32))
+        return logits
+
+    def act(self, observation: Any, state: Any, *, deterministic: bool) -> tuple[Actions, Any]:
+        """The most likely actions, or drawn ones."""
+        logits = self.logits(observation)
+        if deterministic:
+            return logits.argmax(dim=1).numpy(), None
+        return torch.multinomial(logits.softmax(dim=1), 1, generator=self._generator)[:, 0].numpy(), None
+
+    def save(self, folder: Path, about: Mapping[str, Any]) -> None:
+        """Write the weights and a description that also holds ``about``."""
+        folder.mkdir(parents=True, exist_ok=True)
+        tensors: dict[str, torch.Tensor] = {}
+        for index, (weight, bias) in enumerate(self.layers):
+            tensors[f"{index}.weight"], tensors[f"{index}.bias"] = weight.contiguous(), bias.contiguous()
+        save_file(tensors, folder / WEIGHTS)
+        description = {"format": FORMAT, "layers": len(self.layers), "activation": self.activation, **about}
+        (folder / DESCRIPTION).write_text(json.dumps(description, indent=1) + "\n")
+
+    @classmethod
+    def load(cls, folder: Path) -> tuple[MlpPolicy, dict[str, Any]]:
+        """Read what :meth:`save` wrote.
+
+        Returns:
+            The policy, and its description.
+
+        Raises:
+            ValueError: the folder holds another format.
+        """
+        description = json.loads((folder / DESCRIPTION).read_text())
+        if description.get("format") != FORMAT:
+            raise ValueError(f"{folder / DESCRIPTION} has format {description.get('format')!r}, expected {FORMAT!r}")
+        tensors = load_file(folder / WEIGHTS)
+        layers = [(tensors[f"{i}.weight"], tensors[f"{i}.bias"]) for i in range(description["layers"])]
+        return cls(layers, description["activation"]), description

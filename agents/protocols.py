@@ -1,0 +1,59 @@
+"""The three things an agent can be.
+
+Everything that acts implements one of them, and sees environments through Gymnasium's API only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import gymnasium as gym
+import numpy as np
+import numpy.typing as npt
+
+MakeEnv = Callable[[], gym.Env[Any, Any]]
+Actions = npt.NDArray[np.int64]
+
+
+@runtime_checkable
+class Policy(Protocol):
+    """Chooses one action after the other.
+
+    Symbols: B is the number of environments acted in at once.
+    """
+
+    def initial_state(self, n: int) -> Any:
+        """The state with which ``n`` episodes begin; None for a policy without memory."""
+        ...
+
+    def act(self, observation: Any, state: Any, *, deterministic: bool) -> tuple[Actions, Any]:
+        """Choose actions, int64 of shape (B,), for observations of shape (B, ...), and the next state."""
+        ...
+
+
+@runtime_checkable
+class Search(Protocol):
+    """Tries out action sequences in environments that can ``fork()``."""
+
+    def search(self, env: gym.Env[Any, Any], budget: int, rng: np.random.Generator) -> Sequence[int]:
+        """The best actions found from the environment's state within ``budget`` environment steps."""
+        ...
+
+
+@runtime_checkable
+class Learner(Protocol):
+    """Learns a policy from episodes."""
+
+    def learn(self, make_env: MakeEnv, total_steps: int, callbacks: Sequence[Callable[[int], bool]]) -> Policy:
+        """Train for ``total_steps`` environment steps; a callback gets the steps done and returns False to stop."""
+        ...
+
+    def save(self, path: Path) -> None:
+        """Write all that is needed to go on learning, as safetensors and JSON."""
+        ...
+
+    def load(self, path: Path) -> None:
+        """Go on from what :meth:`save` wrote."""
+        ...

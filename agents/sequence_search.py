@@ -1,0 +1,79 @@
+"""The best single pass list for a whole set of programs: the baseline every learned policy has to beat."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Protocol
+
+
+class ForkableEnv(Protocol):
+    """What the search needs of an environment in an episode."""
+
+    def fork(self) -> ForkableEnv:
+        """A copy in the same state."""
+        ...
+
+    def multistep(self, actions: Sequence[int]) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        """Take several actions."""
+        ...
+
+    def close(self) -> None:
+        """Free it."""
+        ...
+
+
+def greedy_sequence(
+    envs: Sequence[ForkableEnv],
+    actions: Sequence[int],
+    length: int,
+    seconds: float,
+    threads: int = 2,
+    progress: Callable[[float, list[int]], None] | None = None,
+) -> list[int]:
+    """Grow one sequence for all programs, each time by the action that lowers the mean log cost most.
+
+    Args:
+        envs: one environment per program, at the start of its episode; each is left as it was.
+        actions: the candidates.
+        length: actions at most.
+        seconds: time at most; the sequence found so far is returned when it is over.
+        threads: environments stepped in parallel.
+        progress: called after each action found with the share of the time used and the sequence.
+
+    Returns:
+        The actions; shorter than ``length`` when no action helps any more.
+    """
+    start = time.monotonic()
+    heads = [env.fork() for env in envs]
+    found: list[int] = []
+
+    def log_cost(head: ForkableEnv, action: int) -> float:
+        trial = head.fork()
+        info = trial.multistep([action])[-1]
+        trial.close()
+        return math.inf if "error" in info else math.log(max(info["cost"], 1.0))
+
+    try:
+        current = math.inf
+        with ThreadPoolExecutor(threads) as pool:
+            while len(found) < length:
+                totals: dict[int, float] = {}
+                for action in actions:
+                    if time.monotonic() - start > seconds:
+                        return found
+                    totals[action] = math.fsum(pool.map(lambda head, a=action: log_cost(head, a), heads))
+                best = min(totals, key=lambda action: totals[action])
+                if totals[best] >= current - 1e-9:
+                    return found
+                current = totals[best]
+                found.append(best)
+                list(pool.map(lambda head, action=best: head.multistep([action]), heads))
+                if progress is not None:
+                    progress((time.monotonic() - start) / seconds, found)
+        return found
+    finally:
+        for head in heads:
+            head.close()

@@ -1,0 +1,221 @@
+"""The command ``dojo``."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import track
+from rich.table import Table
+
+from compiler_dojo.envs.errors import DojoError, InvalidConfigError
+
+app = typer.Typer(
+    name="dojo",
+    help="Environments in which agents learn to compile, and the agents that learn in them.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+console = Console()
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+
+
+def main() -> None:
+    """Run the command; an expected error is one message on standard error and exit status 1."""
+    try:
+        app()
+    except DojoError as error:
+        Console(stderr=True).print(f"[red]{type(error).__name__}[/red]: {escape(str(error))}", highlight=False)
+        sys.exit(1)
+
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(value, indent=1))
+
+
+@app.command()
+def doctor(as_json: AsJson = False) -> None:
+    """Show which libLLVM, clang and packages are in use, what is missing, and the command that brings it.
+
+    Example: `dojo doctor`
+    """
+    from compiler_dojo.experiments.doctor import examine
+
+    findings = list(examine())
+    if as_json:
+        _print_json([finding._asdict() for finding in findings])
+    else:
+        table = Table("", "found", "to get it")
+        for finding in findings:
+            missing = f"[{'red' if finding.required else 'yellow'}]missing[/]"
+            table.add_row(finding.subject, finding.found or missing, "" if finding.found else escape(finding.remedy))
+        console.print(table)
+    if any(finding.required and finding.found is None for finding in findings):
+        raise typer.Exit(1)
+
+
+@app.command()
+def programs(
+    programs: Annotated[str, typer.Argument(help="A set, a file or a glob.")] = "bundled", as_json: AsJson = False
+) -> None:
+    """List programs with their sizes.
+
+    Examples: `dojo programs`, `dojo programs bundled/test`, `dojo programs 'src/*.c'`
+    """
+    from compiler_dojo.envs.prepared import prepare
+    from compiler_dojo.envs.programs import load_programs
+
+    rows = []
+    for program in track(load_programs(programs), "measuring", console=Console(stderr=True), transient=True):
+        prepared = prepare(program)
+        sizes = {level: prepared.cost("instruction_count", level) for level in ("O0", "Oz", "O3")}
+        rows.append(
+            {"uri": program.uri, "language": program.language, **sizes, "text_Oz": prepared.cost("text_size", "Oz")}
+        )
+    if as_json:
+        _print_json(rows)
+        return
+    table = Table("program", "language", title=f"{programs}: IR instructions and bytes of .text")
+    for column in ("O0", "-Oz", "-O3", ".text -Oz"):
+        table.add_column(column, justify="right")
+    for row in rows:
+        numbers = (f"{row[key]:.0f}" for key in ("O0", "Oz", "O3", "text_Oz"))
+        table.add_row(str(row["uri"]), str(row["language"]), *numbers)
+    console.print(table)
+
+
+@app.command()
+def train(
+    preset: Annotated[str, typer.Option(help="A preset by name (demo, debug), or a YAML file.")] = "demo",
+    out: Annotated[Path, typer.Option(help="The run folder.")] = Path("runs/demo"),
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="A setting, as in --set learner.gamma=0.9.")
+    ] = None,
+    resume: Annotated[bool, typer.Option(help="Go on with an interrupted run.")] = False,
+) -> None:
+    """Train PPO, find the best single sequence, evaluate both on held-out programs, and draw the result.
+
+    Examples: `dojo train --preset demo --out runs/demo`, `dojo train --out runs/long --set seconds=3600`, and after an
+    interruption `dojo train --out runs/long --set seconds=3600 --resume`
+    """
+    from compiler_dojo.experiments.config import TrainConfig, load_preset
+    from compiler_dojo.experiments.training import train as run
+
+    run(load_preset(TrainConfig, preset, settings or []), out, console, resume)
+
+
+@app.command()
+def evaluate(
+    agent: Annotated[str, typer.Option(help="A run folder, a policy folder, a sequence.json, `random` or `-Oz`.")],
+    programs: Annotated[str, typer.Option(help="A set, a file or a glob.")] = "bundled/test",
+    out: Annotated[Path | None, typer.Option(help="Folder for records and manifest.")] = None,
+    seed: Annotated[int, typer.Option(help="First seed.")] = 0,
+    episodes: Annotated[int, typer.Option(min=1, help="Episodes per program.")] = 1,
+    stochastic: Annotated[bool, typer.Option(help="Draw actions instead of taking the most likely.")] = False,
+    settings: Annotated[list[str] | None, typer.Option("--set", help="For `random`: environment settings.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Roll out an agent on programs and compare it with clang -Oz.
+
+    Examples: `dojo evaluate --agent runs/demo`, `dojo evaluate --agent random --episodes 10`,
+    `dojo evaluate --agent runs/demo --programs 'src/*.c' --out runs/mine`
+    """
+    from compiler_dojo.experiments.agents import find_agent
+    from compiler_dojo.experiments.config import to_mapping
+    from compiler_dojo.experiments.evaluation import evaluate as roll_out
+    from compiler_dojo.experiments.evaluation import program_table, rows_as_mappings, rows_of, summary_table
+    from compiler_dojo.experiments.records import MANIFEST, RECORDS, make_manifest, write_records
+
+    contender = find_agent(agent, episodes, settings or [])
+    if stochastic:
+        contender = contender._replace(deterministic=False)
+    if out is not None:
+        if (out / RECORDS).exists():
+            raise InvalidConfigError(f"{out / RECORDS} exists: give another --out")
+        out.mkdir(parents=True, exist_ok=True)
+        manifest = make_manifest({"agent": agent, "programs": programs, "seed": seed, "env": to_mapping(contender.env)})
+        (out / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
+    records = []
+    rollouts = roll_out(contender, programs, seed)
+    for record in track(rollouts, "evaluating", console=Console(stderr=True), transient=True):
+        records.append(record)
+        if out is not None:
+            write_records(out / RECORDS, [record])
+    rows = rows_of(records)
+    if as_json:
+        _print_json({"rows": rows_as_mappings(rows), "records": [dataclasses.asdict(record) for record in records]})
+        return
+    if episodes == 1:
+        console.print(program_table(records))
+    console.print(summary_table(rows, programs))
+
+
+@app.command()
+def validate(
+    run: Annotated[Path, typer.Argument(help="A run folder or a records.jsonl file.")], as_json: AsJson = False
+) -> None:
+    """Replay every record: costs must agree exactly, modules verify, and programs print what their -O0 builds print.
+
+    Example: `dojo validate runs/demo`
+    """
+    from compiler_dojo.experiments.records import RECORDS, read_records
+    from compiler_dojo.experiments.validation import Validator
+
+    records = list(read_records(run / RECORDS if run.is_dir() else run))
+    verdicts = Validator().validate(records)
+    progress = track(verdicts, "validating", total=len(records), console=Console(stderr=True), transient=True)
+    results = list(progress)
+    problems = [verdict for verdict in results if verdict.problem]
+    if as_json:
+        _print_json(
+            {
+                "records": len(results),
+                "executed": sum(verdict.ran for verdict in results),
+                "problems": [
+                    {"agent": v.record.agent, "program": v.record.program, "problem": v.problem} for v in problems
+                ],
+            }
+        )
+    else:
+        for verdict in problems:
+            console.print(f"[red]{verdict.record.program}[/red] ({verdict.record.agent}): {verdict.problem}")
+        ran = sum(verdict.ran for verdict in results)
+        console.print(f"{len(results)} records replayed, {ran} programs' outputs compared, {len(problems)} problems")
+    if problems:
+        raise typer.Exit(1)
+
+
+bench = typer.Typer(help="Measure speed.", no_args_is_help=True)
+app.add_typer(bench, name="bench")
+
+
+@bench.command("env")
+def bench_env(
+    repeats: Annotated[int, typer.Option(min=1, help="Episodes per program.")] = 5,
+    as_json: AsJson = False,
+) -> None:
+    """Time reset, step, fork and multistep next to a bare C loop over LLVMRunPasses, interleaved.
+
+    Example: `dojo bench env --repeats 10`
+    """
+    from compiler_dojo.experiments.bench import PROGRAMS, measure, report
+
+    progress = track(PROGRAMS, "measuring", console=Console(stderr=True), transient=True)
+    sizes = [measure(uri, repeats) for uri in progress]
+    if as_json:
+        _print_json([dataclasses.asdict(size) for size in sizes])
+    else:
+        report(sizes, console)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,66 @@
+"""What this installation has, what is missing, and the command that brings it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import shutil
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import NamedTuple
+
+from compiler_dojo.envs.errors import DojoError
+from compiler_dojo.envs.llvm.execution import find_linker
+from compiler_dojo.envs.llvm.library import find_libllvm, find_native_library, load_library
+from compiler_dojo.envs.llvm.lowering import clang_version, find_clang
+from compiler_dojo.envs.programs import load_programs
+
+
+class Finding(NamedTuple):
+    """One line of the doctor's report.
+
+    Attributes:
+        subject: what was looked for.
+        found: what is there, or None.
+        remedy: the command that brings it, or what works without it.
+        required: nothing works without it.
+    """
+
+    subject: str
+    found: str | None
+    remedy: str
+    required: bool
+
+
+def examine() -> Iterator[Finding]:
+    """Look for everything CompilerDojo can use."""
+    yield _try("C core", lambda: str(find_native_library()), "make setup", required=True)
+    yield _try("libLLVM", _describe_library, "apt-get install libllvm19", required=True)
+    others = find_libllvm()[1:]
+    yield Finding("other libLLVMs", ", ".join(others) or "none", "DOJO_LIBLLVM=path selects one", required=False)
+    yield _try("clang", _describe_clang, "apt-get install clang-19  (only .c and .cpp files need it)", required=False)
+    yield _try("linker", find_linker, "apt-get install g++  (validation runs programs)", required=False)
+    yield _try("bundled programs", lambda: f"{len(load_programs('bundled'))} programs", "make programs", required=True)
+    for package, extra, purpose in (
+        ("stable-baselines3", "sb3", "training"),
+        ("torch", "sb3", "trained policies"),
+        ("ray", "rllib", "clusters"),
+    ):
+        remedy = f"pip install 'compiler-dojo[{extra}]'  ({purpose})"
+        yield _try(package, partial(importlib.metadata.version, package), remedy, required=False)
+
+
+def _try(subject: str, look: Callable[[], str], remedy: str, *, required: bool) -> Finding:
+    try:
+        return Finding(subject, look(), remedy, required)
+    except (DojoError, importlib.metadata.PackageNotFoundError, OSError):
+        return Finding(subject, None, remedy, required)
+
+
+def _describe_library() -> str:
+    library = load_library()
+    return f"{'.'.join(map(str, library.version))} at {library.path}"
+
+
+def _describe_clang() -> str:
+    clang = shutil.which(find_clang()) or find_clang()
+    return f"{'.'.join(map(str, clang_version(clang)))} at {clang}"

@@ -1,0 +1,166 @@
+"""A training run: learn, find the best single sequence, evaluate on held-out programs, and leave it all in a folder."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import yaml
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from compiler_dojo.agents.ppo import PPOConfig, PPOLearner
+from compiler_dojo.agents.sequence_search import greedy_sequence
+from compiler_dojo.envs.errors import InvalidConfigError
+from compiler_dojo.envs.pass_ordering import PassOrderingEnv
+from compiler_dojo.experiments.agents import AGENT, SEQUENCE, policy_agent, random_agent, sequence_agent
+from compiler_dojo.experiments.config import EnvConfig, TrainConfig, from_mapping, to_mapping
+from compiler_dojo.experiments.evaluation import Contender, by_agent, evaluate, program_table, rows_of, summary_table
+from compiler_dojo.experiments.records import (
+    MANIFEST,
+    RECORDS,
+    EpisodeRecord,
+    make_manifest,
+    read_records,
+    write_records,
+)
+from compiler_dojo.experiments.report import draw_run
+
+CONFIG, CHECKPOINT, LOGS = "config.yaml", "checkpoint", "logs"
+
+
+def train(config: TrainConfig, out: Path, console: Console, resume: bool = False) -> None:
+    """Run everything; with ``resume``, go on where an interrupted run stopped.
+
+    Raises:
+        InvalidConfigError: the folder holds a run already and ``resume`` is not set, or holds another one.
+    """
+    prepare_folder(config, out, resume)
+    if not (out / AGENT / "policy.json").exists():
+        _learn(config, out, console)
+    if not (out / SEQUENCE).exists():
+        _find_sequence(config, out, console)
+    records = _evaluate(config, out, console)
+    draw_run(out)
+    groups = by_agent(records)
+    console.print(program_table(groups["ppo"]))
+    console.print(summary_table(rows_of(records), f"{config.test_programs}: held-out domains, never trained on"))
+    console.print(f"run folder: {out}  (config, TensorBoard logs, records, weights, report.png)")
+
+
+def prepare_folder(config: TrainConfig, out: Path, resume: bool) -> None:
+    """Create the run folder with the resolved config and the manifest, or check that it belongs to this config."""
+    text = yaml.safe_dump(to_mapping(config), sort_keys=False)
+    path = out / CONFIG
+    if path.exists():
+        if not resume:
+            raise InvalidConfigError(f"{out} holds a run already: give --resume to go on with it, or another --out")
+        if path.read_text() != text:
+            raise InvalidConfigError(f"{path} differs from this configuration: a run is resumed as it was started")
+        return
+    out.mkdir(parents=True, exist_ok=True)
+    manifest = json.dumps(make_manifest(to_mapping(config)), indent=1)
+    (out / MANIFEST).write_text(manifest + "\n")
+    path.write_text(text)
+
+
+def _progress(console: Console) -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[note]}"))
+    return Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console)
+
+
+def _learn(config: TrainConfig, out: Path, console: Console) -> None:
+    learner = PPOLearner(from_mapping(PPOConfig, config.learner, "learner."), config.seed, out / LOGS)
+    checkpoint = out / CHECKPOINT
+    spent_before = 0.0
+    if (checkpoint / "seconds.json").exists():
+        learner.load(checkpoint)
+        spent_before = float(json.loads((checkpoint / "seconds.json").read_text()))
+        console.print(f"resuming after {learner.steps_done} steps and {spent_before:.0f} s")
+    start = saved = time.monotonic()
+
+    def save() -> None:
+        learner.save(checkpoint)
+        (checkpoint / "seconds.json").write_text(json.dumps(spent_before + time.monotonic() - start))
+
+    with _progress(console) as progress:
+        task = progress.add_task("training PPO", total=1.0, note="starting environments")
+
+        def on_step(steps: int) -> bool:
+            nonlocal saved
+            now = time.monotonic()
+            spent = spent_before + now - start
+            share = max(steps / config.steps, spent / config.seconds)
+            progress.update(task, completed=min(share, 1.0), note=f"{steps:,} steps, {steps / max(spent, 1e-9):,.0f}/s")
+            if now - saved > config.checkpoint_seconds:
+                save()
+                saved = time.monotonic()
+            return share < 1.0
+
+        policy = learner.learn(partial(config.env.make, config.train_programs), config.steps, [on_step])
+        progress.update(task, completed=1.0)
+    save()
+    policy.save(out / AGENT, {"steps": learner.steps_done, "env": to_mapping(config.env)})
+
+
+def _find_sequence(config: TrainConfig, out: Path, console: Console) -> None:
+    """Greedy search on the training programs, from the same start and with the same budget."""
+    first = _unwrapped(config.env, config.train_programs)
+    envs = []
+    for uri in first.programs.uris:
+        env = _unwrapped(config.env, first.programs)
+        env.reset(seed=config.seed, options={"program": uri})
+        envs.append(env)
+    candidates = range(len(first.passes))
+    with _progress(console) as progress:
+        task = progress.add_task("best single sequence", total=1.0, note="")
+
+        def on_action(share: float, found: list[int]) -> None:
+            progress.update(task, completed=min(share, 1.0), note=f"{len(found)} passes")
+
+        found = greedy_sequence(envs, candidates, config.env.budget, config.sequence_seconds, progress=on_action)
+        progress.update(task, completed=1.0, note=f"{len(found)} passes")
+    names = [first.passes[action].name for action in found]
+    for env in (first, *envs):
+        env.close()
+    (out / SEQUENCE).write_text(json.dumps({"passes": names, "env": to_mapping(config.env)}, indent=1) + "\n")
+
+
+def _unwrapped(config: EnvConfig, programs: Any) -> PassOrderingEnv:
+    env = config.make(programs).unwrapped
+    assert isinstance(env, PassOrderingEnv)
+    return env
+
+
+def _evaluate(config: TrainConfig, out: Path, console: Console) -> list[EpisodeRecord]:
+    """Evaluate the agent and its baselines; records that exist already are kept."""
+    path = out / RECORDS
+    done = list(read_records(path)) if path.exists() else []
+    sequence: Mapping[str, Any] = json.loads((out / SEQUENCE).read_text())
+    contenders = [
+        policy_agent("ppo", out / AGENT),
+        random_agent(config.env, config.random_episodes),
+        sequence_agent("best single sequence", list(sequence["passes"]), config.env),
+    ]
+    with _progress(console) as progress:
+        for contender in contenders:
+            run_contender(contender, config.test_programs, config.seed, path, done, progress)
+    return list(read_records(path))
+
+
+def run_contender(
+    contender: Contender, programs: Any, seed: int, path: Path, done: list[EpisodeRecord], progress: Progress
+) -> None:
+    """Evaluate one contender, appending each record as it comes, unless all its records are there."""
+    episodes = contender.episodes * len(_unwrapped(contender.env, programs).programs)
+    if sum(record.agent == contender.name for record in done) >= episodes:
+        return
+    task: TaskID = progress.add_task(f"evaluating {contender.name}", total=episodes, note="")
+    for record in evaluate(contender, programs, seed):
+        if record not in done:
+            write_records(path, [record])
+        progress.advance(task)
