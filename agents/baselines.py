@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from compiler_dojo.agents.protocols import Actions
+from compiler_dojo.agents.protocols import Actions, Mask
 
 
 class RandomPolicy:
@@ -26,8 +26,10 @@ class RandomPolicy:
         """No state."""
         return None
 
-    def act(self, observation: Any, state: Any, *, deterministic: bool) -> tuple[Actions, Any]:
-        """Draw an action per environment; there is no deterministic form."""
+    def act(
+        self, observation: Any, state: Any, *, deterministic: bool, mask: Mask | None = None
+    ) -> tuple[Actions, Any]:
+        """Draw an action per environment, masked ones too; there is no deterministic form."""
         return self._rng.integers(self._actions, size=len(observation)), None
 
 
@@ -46,6 +48,8 @@ class SequencePolicy:
         """How many actions each episode has taken, int64 of shape (n,)."""
         return np.zeros(n, np.int64)
 
-    def act(self, observation: Any, state: Any, *, deterministic: bool) -> tuple[Actions, Any]:
+    def act(
+        self, observation: Any, state: Any, *, deterministic: bool, mask: Mask | None = None
+    ) -> tuple[Actions, Any]:
         """The next action of each episode."""
         return self._actions[np.minimum(state, len(self._actions) - 1)], state + 1

@@ -5,33 +5,55 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from compiler_dojo.agents.protocols import Actions
+from compiler_dojo.agents.protocols import Actions, Mask
 
 FORMAT = "compiler-dojo-mlp-1"
 WEIGHTS, DESCRIPTION = "policy.safetensors", "policy.json"
 ACTIVATIONS: dict[str, type[nn.Module]] = {"tanh": nn.Tanh, "relu": nn.ReLU}
 
 
+class Normalization(NamedTuple):
+    """What is done to an observation first: ``clip((observation - mean) * scale, -limit, limit)``.
+
+    Attributes:
+        mean: shape (inputs,).
+        scale: shape (inputs,).
+        limit: positive.
+    """
+
+    mean: torch.Tensor
+    scale: torch.Tensor
+    limit: float
+
+
 class MlpPolicy:
     """Linear layers with an activation between them; the outputs are the actions' logits.
 
+    Symbols: B is the number of environments acted in at once, A the number of actions.
+
     Args:
         layers: (weight, bias) of each layer, weights of shape (outputs, inputs).
+        normalization: of the inputs, or None.
         activation: ``tanh`` or ``relu``.
         seed: of the generator that draws stochastic actions.
     """
 
     def __init__(
-        self, layers: Sequence[tuple[torch.Tensor, torch.Tensor]], activation: str = "tanh", seed: int = 0
+        self,
+        layers: Sequence[tuple[torch.Tensor, torch.Tensor]],
+        normalization: Normalization | None = None,
+        activation: str = "tanh",
+        seed: int = 0,
     ) -> None:
         self.layers = [(weight.detach().clone(), bias.detach().clone()) for weight, bias in layers]
+        self.normalization = normalization
         self.activation = activation
         modules: list[nn.Module] = []
         for weight, bias in self.layers:
@@ -48,12 +70,20 @@ class MlpPolicy:
     @torch.no_grad()
     def logits(self, observation: Any) -> torch.Tensor:
         """Shape (B, A) for observations of shape (B, inputs)."""
-        logits: torch.Tensor = self._network(torch.as_tensor(np.asarray(observation), dtype=torch.float32))
+        inputs = torch.as_tensor(np.asarray(observation), dtype=torch.float32)
+        if self.normalization is not None:
+            mean, scale, limit = self.normalization
+            inputs = ((inputs - mean) * scale).clamp(-limit, limit)
+        logits: torch.Tensor = self._network(inputs)
         return logits
 
-    def act(self, observation: Any, state: Any, *, deterministic: bool) -> tuple[Actions, Any]:
-        """The most likely actions, or drawn ones."""
+    def act(
+        self, observation: Any, state: Any, *, deterministic: bool, mask: Mask | None = None
+    ) -> tuple[Actions, Any]:
+        """The most likely actions, or drawn ones; never a masked one."""
         logits = self.logits(observation)
+        if mask is not None:
+            logits = logits.masked_fill(~torch.as_tensor(mask), -torch.inf)
         if deterministic:
             return logits.argmax(dim=1).numpy(), None
         return torch.multinomial(logits.softmax(dim=1), 1, generator=self._generator)[:, 0].numpy(), None
@@ -64,8 +94,10 @@ class MlpPolicy:
         tensors: dict[str, torch.Tensor] = {}
         for index, (weight, bias) in enumerate(self.layers):
             tensors[f"{index}.weight"], tensors[f"{index}.bias"] = weight.contiguous(), bias.contiguous()
-        save_file(tensors, folder / WEIGHTS)
         description = {"format": FORMAT, "layers": len(self.layers), "activation": self.activation, **about}
+        if self.normalization is not None:
+            tensors["mean"], tensors["scale"], description["limit"] = self.normalization
+        save_file(tensors, folder / WEIGHTS)
         (folder / DESCRIPTION).write_text(json.dumps(description, indent=1) + "\n")
 
     @classmethod
@@ -83,4 +115,6 @@ class MlpPolicy:
             raise ValueError(f"{folder / DESCRIPTION} has format {description.get('format')!r}, expected {FORMAT!r}")
         tensors = load_file(folder / WEIGHTS)
         layers = [(tensors[f"{i}.weight"], tensors[f"{i}.bias"]) for i in range(description["layers"])]
-        return cls(layers, description["activation"]), description
+        limit = description.get("limit")
+        normalization = None if limit is None else Normalization(tensors["mean"], tensors["scale"], limit)
+        return cls(layers, normalization, description["activation"]), description

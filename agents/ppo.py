@@ -1,4 +1,7 @@
-"""Proximal Policy Optimization (arXiv 1707.06347) on one machine, by Stable-Baselines3."""
+"""Proximal Policy Optimization (arXiv 1707.06347) on one machine, by Stable-Baselines3.
+
+Environments that have action masks get sb3-contrib's MaskablePPO (arXiv 2006.14171), which is PPO with masked logits.
+"""
 
 from __future__ import annotations
 
@@ -9,47 +12,51 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors import safe_open
+from safetensors.torch import save_file
+from sb3_contrib import MaskablePPO
+from sb3_contrib.common.maskable.utils import is_masking_supported
 from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import configure
-from stable_baselines3.common.vec_env import SubprocVecEnv, VecMonitor
+from stable_baselines3.common.vec_env import VecMonitor, VecNormalize
 
-from compiler_dojo.agents.mlp import MlpPolicy
+from compiler_dojo.agents.mlp import MlpPolicy, Normalization
 from compiler_dojo.agents.protocols import MakeEnv
+from compiler_dojo.agents.thread_vec_env import ThreadVecEnv
 
-WEIGHTS, STATE = "learner.safetensors", "learner.json"
+CHECKPOINT, PROGRESS = "learner.safetensors", "progress"
 
 
 @dataclass(frozen=True)
 class PPOConfig:
-    """Hyper-parameters of PPO; names and meaning as in Stable-Baselines3.
+    """Hyper-parameters of PPO; names and meaning as in Stable-Baselines3 where not said otherwise.
 
     Attributes:
-        num_envs: environments stepped in parallel, each in a process of its own. More than there are cores
-            evens out the passes' very different durations.
+        num_envs: environments, stepped by as many threads as there are cores.
         n_steps: steps per environment between two updates.
         layers: widths of the hidden layers of actor and critic, with tanh between them.
     """
 
-    num_envs: int = 8
-    n_steps: int = 128
+    num_envs: int = 16
+    n_steps: int = 64
     batch_size: int = 256
     n_epochs: int = 6
-    learning_rate: float = 5e-4
+    learning_rate: float = 1e-3
     gamma: float = 0.99
     gae_lambda: float = 0.95
     clip_range: float = 0.2
     ent_coef: float = 0.01
     vf_coef: float = 0.5
     max_grad_norm: float = 0.5
-    layers: tuple[int, ...] = (256, 256)
+    layers: tuple[int, ...] = (128, 128)
 
 
 class PPOLearner:
     """Trains a policy with PPO; can be stopped, saved and resumed.
+
+    Observations are standardised by running means, rewards by the running deviation of returns (VecNormalize).
 
     Args:
         config: hyper-parameters.
@@ -62,82 +69,95 @@ class PPOLearner:
         self.seed = seed
         self.steps_done = 0
         self._log_folder = log_folder
-        self._model: PPO | None = None
+        self._model: PPO | MaskablePPO | None = None
+        self._envs: VecNormalize | None = None
         self._saved: dict[str, Any] | None = None
 
     def learn(self, make_env: MakeEnv, total_steps: int, callbacks: Sequence[Callable[[int], bool]] = ()) -> MlpPolicy:
         """Train until ``total_steps`` environment steps are done in all, earlier runs included."""
-        # the environments inherit this: one thread each, or they fight over the cores
-        os.environ.setdefault("OMP_NUM_THREADS", "1")
-        # SB3 copies the seed of an environment per process; after resuming, episodes must not repeat the first run's
-        seed = self.seed + self.steps_done
-        workers = VecMonitor(SubprocVecEnv([make_env] * self.config.num_envs, start_method="forkserver"))
+        envs = VecMonitor(ThreadVecEnv([make_env] * self.config.num_envs))
+        self._envs = VecNormalize(envs, gamma=self.config.gamma)
         try:
-            self._model = self._make_model(workers, seed)
+            self._model = self._make_model(self._envs)
             if total_steps > self.steps_done:
                 self._model.learn(
                     total_steps - self.steps_done, callback=_Forward(callbacks, self), reset_num_timesteps=False
                 )
-            self.steps_done = self._model.num_timesteps
         finally:
-            workers.close()
+            self._envs.close()
         return self.policy()
 
-    def _make_model(self, workers: VecMonitor, seed: int) -> PPO:
+    def _make_model(self, envs: VecNormalize) -> PPO | MaskablePPO:
         settings = asdict(self.config)
         settings.pop("num_envs")
         policy_settings = {"net_arch": list(settings.pop("layers"))}
-        model = PPO("MlpPolicy", workers, policy_kwargs=policy_settings, seed=seed, device="cpu", **settings)
+        kind = MaskablePPO if is_masking_supported(envs) else PPO
+        # episodes after a resume must not repeat those of the first run
+        seed = self.seed + self.steps_done
+        model = kind("MlpPolicy", envs, policy_kwargs=policy_settings, seed=seed, device="cpu", **settings)
         if self._log_folder is not None:
             model.set_logger(configure(str(self._log_folder), ["tensorboard", "csv"]))
         if self._saved is not None:
-            model.set_parameters(self._saved, exact_match=True)
+            model.set_parameters(self._saved["parameters"], exact_match=True)
             model.num_timesteps = self.steps_done
+            for name, moments in self._saved["moments"].items():
+                statistics = getattr(envs, name)
+                statistics.mean, statistics.var, statistics.count = moments
         return model
 
     def policy(self) -> MlpPolicy:
         """The policy as it is now."""
-        policy = self._require_model().policy
-        modules = [*policy.mlp_extractor.policy_net, policy.action_net]
-        linear = [module for module in modules if isinstance(module, torch.nn.Linear)]
-        return MlpPolicy([(layer.weight, layer.bias) for layer in linear], "tanh")
+        model, envs = self._require_model()
+        modules = [*model.policy.mlp_extractor.policy_net, model.policy.action_net]
+        layers = [(layer.weight, layer.bias) for layer in modules if isinstance(layer, torch.nn.Linear)]
+        # a dict for Dict observations, which this policy does not take
+        seen: Any = envs.obs_rms
+        mean, variance = (torch.as_tensor(moment, dtype=torch.float32) for moment in (seen.mean, seen.var))
+        return MlpPolicy(layers, Normalization(mean, (variance + envs.epsilon).rsqrt(), envs.clip_obs))
 
     def save(self, path: Path) -> None:
-        """Write weights, optimiser and progress; an interrupted write leaves the previous one."""
-        parameters = self._require_model().get_parameters()
-        tensors = {f"policy/{name}": tensor for name, tensor in parameters["policy"].items()}
+        """Write weights, optimiser, running means and progress; an interrupted write leaves the previous state."""
+        model, envs = self._require_model()
+        parameters = model.get_parameters()
         optimizer = parameters["policy.optimizer"]
+        tensors = {f"policy/{name}": tensor for name, tensor in parameters["policy"].items()}
         for index, state in optimizer["state"].items():
             tensors.update({f"optimizer/{index}/{name}": tensor for name, tensor in state.items()})
+        for name in ("obs_rms", "ret_rms"):
+            statistics = getattr(envs, name)
+            for part in ("mean", "var", "count"):
+                value = torch.as_tensor(getattr(statistics, part), dtype=torch.float64)
+                tensors[f"{name}/{part}"] = value
+        progress = json.dumps({"steps": self.steps_done, "groups": optimizer["param_groups"]})
         path.mkdir(parents=True, exist_ok=True)
-        about = {"steps": self._require_model().num_timesteps, "groups": optimizer["param_groups"]}
-        # progress first into the weights' own header, so that both change in one rename
-        temporary = path / (WEIGHTS + ".new")
-        save_file({k: v.contiguous() for k, v in tensors.items()}, temporary, {STATE: json.dumps(about)})
-        os.replace(temporary, path / WEIGHTS)
+        temporary = path / (CHECKPOINT + ".new")
+        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary, {PROGRESS: progress})
+        os.replace(temporary, path / CHECKPOINT)
 
     def load(self, path: Path) -> None:
         """Continue from what :meth:`save` wrote."""
-        from safetensors import safe_open
-
-        with safe_open(path / WEIGHTS, "pt") as file:
-            about = json.loads(file.metadata()[STATE])
-        policy: dict[str, torch.Tensor] = {}
+        with safe_open(path / CHECKPOINT, "pt") as file:
+            progress = json.loads(file.metadata()[PROGRESS])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a mapping
+        policy = {name.removeprefix("policy/"): t for name, t in tensors.items() if name.startswith("policy/")}
         state: dict[int, dict[str, torch.Tensor]] = {}
-        for name, tensor in load_file(path / WEIGHTS).items():
-            kind, rest = name.split("/", 1)
-            if kind == "policy":
-                policy[rest] = tensor
-            else:
-                index, part = rest.split("/")
+        for name, tensor in tensors.items():
+            if name.startswith("optimizer/"):
+                _, index, part = name.split("/")
                 state.setdefault(int(index), {})[part] = tensor
-        self.steps_done = int(about["steps"])
-        self._saved = {"policy": policy, "policy.optimizer": {"state": state, "param_groups": about["groups"]}}
+        self.steps_done = int(progress["steps"])
+        self._saved = {
+            "parameters": {"policy": policy, "policy.optimizer": {"state": state, "param_groups": progress["groups"]}},
+            "moments": {
+                name: (tensors[f"{name}/mean"].numpy(), tensors[f"{name}/var"].numpy(), float(tensors[f"{name}/count"]))
+                for name in ("obs_rms", "ret_rms")
+            },
+        }
 
-    def _require_model(self) -> PPO:
-        if self._model is None:
+    def _require_model(self) -> tuple[PPO | MaskablePPO, VecNormalize]:
+        if self._model is None or self._envs is None:
             raise RuntimeError("nothing has been learned yet; call learn() first")
-        return self._model
+        return self._model, self._envs
 
 
 class _Forward(BaseCallback):
@@ -150,4 +170,4 @@ class _Forward(BaseCallback):
 
     def _on_step(self) -> bool:
         self._learner.steps_done = self.num_timesteps
-        return bool(np.all([callback(self.num_timesteps) for callback in self._callbacks]))
+        return all(callback(self.num_timesteps) for callback in self._callbacks)

@@ -15,21 +15,34 @@ import numpy.typing as npt
 
 MakeEnv = Callable[[], gym.Env[Any, Any]]
 Actions = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
 
 
 @runtime_checkable
 class Policy(Protocol):
     """Chooses one action after the other.
 
-    Symbols: B is the number of environments acted in at once.
+    Symbols: B is the number of environments acted in at once, A the number of actions.
     """
 
     def initial_state(self, n: int) -> Any:
         """The state with which ``n`` episodes begin; None for a policy without memory."""
         ...
 
-    def act(self, observation: Any, state: Any, *, deterministic: bool) -> tuple[Actions, Any]:
-        """Choose actions, int64 of shape (B,), for observations of shape (B, ...), and the next state."""
+    def act(
+        self, observation: Any, state: Any, *, deterministic: bool, mask: Mask | None = None
+    ) -> tuple[Actions, Any]:
+        """Choose actions.
+
+        Args:
+            observation: shape (B, ...).
+            state: what :meth:`initial_state` or the last call gave.
+            deterministic: take the best action instead of drawing one.
+            mask: bool of shape (B, A), False where an action would do nothing; a policy may ignore it.
+
+        Returns:
+            The actions, int64 of shape (B,), and the next state.
+        """
         ...
 
 

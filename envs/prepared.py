@@ -59,7 +59,8 @@ class PreparedProgram:
         if key not in self._costs:
             if metric not in METRICS:
                 raise UnknownRewardError(f"unknown metric {metric!r}: {did_you_mean(metric, METRICS)}")
-            self._costs[key] = METRICS[metric].measure(self._at(level), self.program)
+            with self._at(level).fork() as session:
+                self._costs[key] = METRICS[metric].measure(session, self.program)
         return self._costs[key]
 
     def _at(self, level: str) -> CompilerSession:

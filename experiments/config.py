@@ -30,7 +30,7 @@ class EnvConfig:
     start: Literal["O0", "Oz"] = "O0"
     budget: int = 45
     stop: bool = False
-    passes: tuple[str, ...] | None = None
+    passes: str = "all"
     lowering: str = "oz"
 
     def make(self, programs: Any) -> gym.Env[Any, Any]:

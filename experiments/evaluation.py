@@ -51,7 +51,8 @@ def run_episode(
     ended = False
     while not ended:
         batch = {k: v[None] for k, v in observation.items()} if isinstance(observation, dict) else observation[None]
-        actions, state = policy.act(batch, state, deterministic=deterministic)
+        mask = env.action_masks()[None]
+        actions, state = policy.act(batch, state, deterministic=deterministic, mask=mask)
         observation, _, terminated, truncated, info = env.step(int(actions[0]))
         counts.append(env.session.instruction_count)
         ended = terminated or truncated
