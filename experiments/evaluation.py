@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
@@ -148,46 +149,36 @@ def by_agent(records: Iterable[EpisodeRecord]) -> dict[str, list[EpisodeRecord]]
 
 
 def program_table(records: Sequence[EpisodeRecord]) -> Table:
-    """Per program: instructions at O0, -Oz, -O3 and by the agent, bytes of .text, ratios to -Oz."""
-    table = Table(title=f"{records[0].agent}: {_episode_text(records[0])}")
-    table.add_column("program")
-    for column in ("O0", "-Oz", "-O3", "agent", "-Oz / agent", ".text -Oz", "agent", "-Oz / agent"):
-        table.add_column(column, justify="right")
+    """Per program: instructions at O0, -Oz, -O3 and by the agent, and the ratios to -Oz for instructions and .text."""
+    title = f"{records[0].agent}: {_episode_text(records[0])}"
+    caption = "ratios are -Oz / agent, for instructions and for bytes of .text"
+    table = Table(title=title, caption=caption, box=SIMPLE_HEAD, pad_edge=False)
+    table.add_column("program", overflow="fold")
+    for column in ("O0", "-Oz", "-O3", "agent", "ratio", ".text"):
+        table.add_column(column, justify="right", no_wrap=True)
     for record in sorted(records, key=lambda item: item.program):
         name = record.program.split("://")[-1]
         if record.error is not None:
             table.add_row(name, f"[red]{escape(record.error)}[/red]")
             continue
-        count, text = record.baselines["instruction_count"], record.baselines["text_size"]
+        count = record.baselines["instruction_count"]
         cells = [count["O0"], count["Oz"], count["O3"], record.costs["instruction_count"]]
-        table.add_row(
-            name,
-            *(f"{cell:.0f}" for cell in cells),
-            _ratio_text(record.ratio()),
-            f"{text['Oz']:.0f}",
-            f"{record.costs['text_size']:.0f}",
-            _ratio_text(record.ratio("text_size")),
-        )
+        ratios = (_ratio_text(record.ratio(metric)) for metric in REPORTED_METRICS)
+        table.add_row(name, *(f"{cell:.0f}" for cell in cells), *ratios)
     return table
 
 
 def summary_table(rows: Sequence[Row], title: str) -> Table:
     """One line per contender: geomean against -Oz with its 95% interval."""
     caption = "geomean over programs of -Oz / agent [95% bootstrap interval]; above 1 is smaller than -Oz"
-    table = Table(title=title, caption=escape(caption))
-    table.add_column("agent")
-    for column in ("programs", "instructions", ".text bytes", "not worse", "failures", "s/program"):
-        table.add_column(column, justify="right")
+    title = f"{title}: {max(row.programs for row in rows)} programs"
+    table = Table(title=title, caption=escape(caption), box=SIMPLE_HEAD, pad_edge=False)
+    table.add_column("agent", overflow="fold")
+    for column in ("instructions", "bytes of .text", "≥ -Oz", "failed"):
+        table.add_column(column, justify="right", no_wrap=True)
     for row in rows:
-        table.add_row(
-            row.name,
-            str(row.programs),
-            _interval_text(row.instructions),
-            _interval_text(row.text),
-            f"{row.not_worse:.0%}",
-            str(row.failures),
-            f"{row.seconds:.3f}",
-        )
+        intervals = (_interval_text(row.instructions), _interval_text(row.text))
+        table.add_row(row.name, *intervals, f"{row.not_worse:.0%}", str(row.failures))
     return table
 
 
@@ -207,7 +198,7 @@ def rows_as_mappings(rows: Iterable[Row]) -> list[Mapping[str, Any]]:
 
 def _episode_text(record: EpisodeRecord) -> str:
     start = f"from {record.start}" if record.start == "O0" else f"after -Oz ({record.start_passes} passes of its own)"
-    return f"{start}, IR lowered for {record.lowering}"
+    return f"{start}, lowering {record.lowering}"
 
 
 def _ratio_text(ratio: float) -> str:
@@ -216,4 +207,4 @@ def _ratio_text(ratio: float) -> str:
 
 
 def _interval_text(interval: Interval) -> str:
-    return escape(f"{interval.mean:.4f} [{interval.low:.4f}, {interval.high:.4f}]")
+    return escape(f"{interval.mean:.3f} [{interval.low:.3f}, {interval.high:.3f}]")

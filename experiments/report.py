@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +14,7 @@ from compiler_dojo.experiments.records import RECORDS, EpisodeRecord, read_recor
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-COLORS = ("#3b6fb6", "#c9803b", "#4f9d69", "#8a6fb0")
+COLORS = ("#3b6fb6", "#8c8c8c", "#c9803b", "#4f9d69", "#8a6fb0")
 
 
 def draw_run(out: Path) -> Path:
@@ -38,14 +39,15 @@ def draw_run(out: Path) -> Path:
 
 def _draw_programs(axes: Axes, records: Sequence[EpisodeRecord]) -> None:
     """Per cent fewer instructions than -Oz, a bar per program and agent; the random policy would dwarf the others."""
-    groups = {name: group for name, group in by_agent(records).items() if not name.startswith("random")}
-    ratios = {name: ratios_by_program(group, "instruction_count") for name, group in groups.items()}
+    ratios = {name: ratios_by_program(group, "instruction_count") for name, group in by_agent(records).items()}
+    colors = dict(zip(ratios, itertools.cycle(COLORS), strict=False))
+    ratios = {name: values for name, values in ratios.items() if not name.startswith("random")}
     programs = sorted({program for values in ratios.values() for program in values})
     height = 0.8 / max(len(ratios), 1)
     for index, (name, values) in enumerate(ratios.items()):
         positions = [row + index * height for row, program in enumerate(programs) if program in values]
         gains = [100.0 * (1.0 - 1.0 / values[program]) for program in programs if program in values]
-        axes.barh(positions, gains, height, label=name, color=COLORS[index % len(COLORS)])
+        axes.barh(positions, gains, height, label=name, color=colors[name])
     axes.set_yticks([row + 0.4 - height / 2 for row in range(len(programs))], [p.split("://")[-1] for p in programs])
     axes.invert_yaxis()
     axes.axvline(0.0, color="black", linewidth=1)
@@ -70,6 +72,8 @@ def _draw_summary(axes: Axes, rows: Sequence[Row]) -> None:
 
 def _draw_curve(axes: Axes, path: Path) -> None:
     """Mean return of training episodes against environment steps."""
+    from matplotlib.ticker import EngFormatter, MaxNLocator
+
     steps, returns = [], []
     if path.exists():
         with path.open() as file:
@@ -78,6 +82,8 @@ def _draw_curve(axes: Axes, path: Path) -> None:
                     steps.append(int(float(line["time/total_timesteps"])))
                     returns.append(float(line["rollout/ep_rew_mean"]))
     axes.plot(steps, returns, color=COLORS[0])
+    axes.xaxis.set_major_locator(MaxNLocator(5))
+    axes.xaxis.set_major_formatter(EngFormatter())
     axes.set_xlabel("environment steps")
     axes.set_ylabel("mean return of training episodes")
     axes.set_title("learning curve (PPO, exploring)")

@@ -48,7 +48,7 @@ def train(config: TrainConfig, out: Path, console: Console, resume: bool = False
     draw_run(out)
     groups = by_agent(records)
     console.print(program_table(groups["ppo"]))
-    console.print(summary_table(rows_of(records), f"{config.test_programs}: held-out domains, never trained on"))
+    console.print(summary_table(rows_of(records), f"{config.test_programs}, never trained on"))
     console.print(f"run folder: {out}  (config, TensorBoard logs, records, weights, report.png)")
 
 
