@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from compiler_dojo.envs.errors import SessionClosedError
+from compiler_dojo.envs.errors import PassFailedError, SessionClosedError
 from compiler_dojo.envs.llvm.library import AUTOPHASE_SIZE, INSTCOUNT_SIZE, Library, State, load_library
 
 IntArray = npt.NDArray[np.int64]
@@ -76,9 +76,11 @@ class CompilerSession:
         """
         handle = self._require_open()
         text = pipeline if isinstance(pipeline, bytes) else pipeline.encode()
+        if b"\0" in text:
+            raise PassFailedError(f"{self.name}: a pipeline holds no NUL, got {text!r}")
         status = self._core.dojo_session_run(handle, text, self._error_reference)
         if status:
-            self._library.check(status, self._error, f"{self.name}: pipeline {text.decode()!r}")
+            self._library.check(status, self._error, f"{self.name}: pipeline {text.decode(errors='replace')!r}")
         return PassResult(bool(self._state.changed), self._state.pass_seconds)
 
     def hash(self) -> str:

@@ -14,6 +14,7 @@ struct dojo_library {
     llvm_c llvm;
     unsigned version[3];
     LLVMPassBuilderOptionsRef pass_options;
+    unsigned first_custom_metadata; /* kinds from here on are numbered as a context meets them */
     pthread_mutex_t lock;
     struct pooled_machine *machines; /* idle target machines, guarded by lock */
 };
@@ -39,6 +40,7 @@ struct dojo_session {
     snapshot *snapshot;     /* the module as of now, or NULL when it changed since it was written */
     LLVMContextRef context; /* NULL until the module is needed */
     LLVMModuleRef module;
+    LLVMModuleRef intrinsics; /* declarations of intrinsics as LLVM makes them */
     char *triple;
     LLVMTargetMachineRef machine; /* borrowed from the library's pool */
     char *diagnostic;             /* first error LLVM reported through its diagnostic handler */
@@ -57,13 +59,13 @@ LLVMTargetMachineRef library_borrow_machine(dojo_library *library, const char *t
 void library_return_machine(dojo_library *library, const char *triple,
                             LLVMTargetMachineRef machine);
 
-/* Put the use lists of all values in the order of their uses in the module, so that what a pass
- * does depends on the module's text alone: not on how the module came to be (parsed, forked, or
- * transformed by other passes). */
-void canonicalize_use_lists(const llvm_c *llvm, LLVMModuleRef module);
-/* Fill hash, instcount and autophase of `state`. */
-void walk_module(const llvm_c *llvm, LLVMContextRef context, LLVMModuleRef module,
-                 walk_memory *memory, dojo_state *state);
+/* Make what passes do depend on the module's text alone. */
+void canonicalize(dojo_session *session);
+/* Whether the module holds constants that its text does not show; reading it anew gets rid of them.
+ */
+bool has_stale_constants(const llvm_c *llvm, LLVMModuleRef module);
+/* Fill hash, instcount and autophase of the session's state. */
+void walk_module(dojo_session *session);
 void walk_memory_free(walk_memory *memory);
 
 #endif

@@ -115,6 +115,9 @@ dojo_status dojo_library_open(const char *path, dojo_library **out, char **error
         return status;
     }
     initialize_targets(library);
+    LLVMContextRef context = library->llvm.ContextCreate();
+    library->first_custom_metadata = library->llvm.GetMDKindIDInContext(context, "dojo", 4);
+    library->llvm.ContextDispose(context);
     library->pass_options = library->llvm.CreatePassBuilderOptions();
     *out = library;
     return DOJO_OK;

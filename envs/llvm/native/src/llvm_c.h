@@ -40,6 +40,8 @@ enum { CODEGEN_LEVEL_DEFAULT = 2, RELOC_PIC = 2, CODE_MODEL_DEFAULT = 0, OBJECT_
 enum { ATTRIBUTE_RETURN_INDEX = 0 };
 #define ATTRIBUTE_FUNCTION_INDEX (~0u)
 enum { METADATA_KIND_DEBUG = 0 };
+enum { LINKAGE_INTERNAL = 8, LINKAGE_PRIVATE = 9 };
+enum { ORDERING_NOT_ATOMIC = 0 };
 
 /* LLVMOpcode */
 enum {
@@ -181,6 +183,8 @@ enum {
     X(LLVMBool, VerifyModule, (LLVMModuleRef, int, char **))                                       \
     X(char *, PrintModuleToString, (LLVMModuleRef))                                                \
     X(const char *, GetTarget, (LLVMModuleRef))                                                    \
+    X(void, SetModuleIdentifier, (LLVMModuleRef, const char *, size_t))                            \
+    X(unsigned, GetMDKindIDInContext, (LLVMContextRef, const char *, unsigned))                    \
     X(void, SetTarget, (LLVMModuleRef, const char *))                                              \
     X(const char *, GetDataLayoutStr, (LLVMModuleRef))                                             \
     X(const char *, GetModuleInlineAsm, (LLVMModuleRef, size_t *))                                 \
@@ -243,11 +247,14 @@ enum {
     X(LLVMValueRef, GetFirstParam, (LLVMValueRef))                                                 \
     X(LLVMValueRef, GetNextParam, (LLVMValueRef))                                                  \
     X(LLVMValueRef, AddFunction, (LLVMModuleRef, const char *, LLVMTypeRef))                       \
-    X(void, DeleteFunction, (LLVMValueRef))                                                        \
+    X(LLVMValueRef, GetNamedFunction, (LLVMModuleRef, const char *))                               \
+    X(unsigned, GetIntrinsicID, (LLVMValueRef))                                                    \
     /* attributes */                                                                               \
     X(unsigned, GetAttributeCountAtIndex, (LLVMValueRef, unsigned))                                \
     X(void, GetAttributesAtIndex, (LLVMValueRef, unsigned, LLVMAttributeRef *))                    \
     X(void, AddAttributeAtIndex, (LLVMValueRef, unsigned, LLVMAttributeRef))                       \
+    X(void, RemoveEnumAttributeAtIndex, (LLVMValueRef, unsigned, unsigned))                        \
+    X(void, RemoveStringAttributeAtIndex, (LLVMValueRef, unsigned, const char *, unsigned))        \
     X(unsigned, GetCallSiteAttributeCount, (LLVMValueRef, unsigned))                               \
     X(void, GetCallSiteAttributes, (LLVMValueRef, unsigned, LLVMAttributeRef *))                   \
     X(LLVMBool, IsEnumAttribute, (LLVMAttributeRef))                                               \
@@ -282,6 +289,10 @@ enum {
     X(int, GetValueKind, (LLVMValueRef))                                                           \
     X(const char *, GetValueName2, (LLVMValueRef, size_t *))                                       \
     X(char *, PrintValueToString, (LLVMValueRef))                                                  \
+    X(LLVMUseRef, GetFirstUse, (LLVMValueRef))                                                     \
+    X(LLVMUseRef, GetNextUse, (LLVMUseRef))                                                        \
+    X(LLVMValueRef, GetUser, (LLVMUseRef))                                                         \
+    X(LLVMBool, IsNull, (LLVMValueRef))                                                            \
     X(int, GetNumOperands, (LLVMValueRef))                                                         \
     X(LLVMValueRef, GetOperand, (LLVMValueRef, unsigned))                                          \
     X(void, SetOperand, (LLVMValueRef, unsigned, LLVMValueRef))                                    \
@@ -334,6 +345,7 @@ enum {
     X(LLVMTypeRef, GetCalledFunctionType, (LLVMValueRef))                                          \
     X(LLVMValueRef, GetCalledValue, (LLVMValueRef))                                                \
     X(unsigned, GetNumArgOperands, (LLVMValueRef))                                                 \
+    X(unsigned, GetNumOperandBundleArgs, (LLVMOperandBundleRef))                                   \
     X(unsigned, GetNumOperandBundles, (LLVMValueRef))                                              \
     X(LLVMOperandBundleRef, GetOperandBundleAtIndex, (LLVMValueRef, unsigned))                     \
     X(const char *, GetOperandBundleTag, (LLVMOperandBundleRef, size_t *))                         \

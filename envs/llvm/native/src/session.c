@@ -37,10 +37,11 @@ static void drop_diagnostic(dojo_session *session) {
     session->diagnostic = NULL;
 }
 
-static LLVMContextRef context_new(dojo_session *session) {
+/* Textual IR cannot be read by a context that discards the names of values. */
+static LLVMContextRef context_new(dojo_session *session, bool discard_names) {
     const llvm_c *llvm = &session->library->llvm;
     LLVMContextRef context = llvm->ContextCreate();
-    llvm->ContextSetDiscardValueNames(context, 1);
+    llvm->ContextSetDiscardValueNames(context, discard_names);
     llvm->ContextSetDiagnosticHandler(context, keep_diagnostic, session);
     return context;
 }
@@ -58,13 +59,30 @@ static bool has_definition(const llvm_c *llvm, LLVMModuleRef module) {
     return false;
 }
 
+static void drop_module(dojo_session *session) {
+    const llvm_c *llvm = &session->library->llvm;
+    if (session->module != NULL)
+        llvm->DisposeModule(session->module);
+    if (session->intrinsics != NULL)
+        llvm->DisposeModule(session->intrinsics);
+    if (session->context != NULL)
+        llvm->ContextDispose(session->context);
+    if (session->machine != NULL)
+        library_return_machine(session->library, session->triple, session->machine);
+    /* everything remembered was about that context */
+    pointer_map_clear(&session->memory.lasting);
+    session->module = session->intrinsics = NULL;
+    session->context = NULL;
+    session->machine = NULL;
+}
+
 /* Parse into session->module; takes the buffer only when `text` is set. */
 static dojo_status parse(dojo_session *session, LLVMMemoryBufferRef buffer, bool text,
                          char **error) {
     const llvm_c *llvm = &session->library->llvm;
     char *message = NULL;
     drop_diagnostic(session);
-    session->context = context_new(session);
+    session->context = context_new(session, !text);
     LLVMBool failed =
         text ? llvm->ParseIRInContext(session->context, buffer, &session->module, &message)
              : llvm->ParseBitcodeInContext2(session->context, buffer, &session->module);
@@ -87,12 +105,13 @@ static dojo_status prepare(dojo_session *session, char **error) {
         llvm->SetTarget(session->module, triple);
         llvm->DisposeMessage(triple);
     }
+    llvm->SetModuleIdentifier(session->module, "program", 7);
     if (session->triple == NULL)
         session->triple = copy_string(llvm->GetTarget(session->module));
     session->machine = library_borrow_machine(session->library, session->triple, error);
     if (session->machine == NULL)
         return DOJO_ERROR_PROGRAM;
-    canonicalize_use_lists(llvm, session->module);
+    canonicalize(session);
     return DOJO_OK;
 }
 
@@ -104,6 +123,18 @@ static dojo_session *session_new(dojo_library *library) {
     return session;
 }
 
+static void take_snapshot(dojo_session *session) {
+    if (session->snapshot == NULL)
+        session->snapshot =
+            snapshot_new(session->library->llvm.WriteBitcodeToMemoryBuffer(session->module));
+}
+
+static dojo_status check(dojo_session *session, char **error) {
+    if (!has_definition(&session->library->llvm, session->module))
+        return fail(DOJO_ERROR_PROGRAM, error, "the module defines no function");
+    return dojo_session_verify(session, error);
+}
+
 static dojo_status open_module(dojo_session *session, const void *bytes, size_t size,
                                char **error) {
     const llvm_c *llvm = &session->library->llvm;
@@ -113,18 +144,18 @@ static dojo_status open_module(dojo_session *session, const void *bytes, size_t 
     if (!text)
         session->snapshot = snapshot_new(buffer);
     dojo_status status = parse(session, buffer, text, error);
-    if (status != DOJO_OK)
-        return status;
-    if (!has_definition(llvm, session->module))
-        return fail(DOJO_ERROR_PROGRAM, error, "the module defines no function");
-    status = dojo_session_verify(session, error);
-    if (status != DOJO_OK)
-        return status;
-    status = prepare(session, error);
-    if (status != DOJO_OK)
-        return status;
-    walk_module(llvm, session->context, session->module, &session->memory, &session->state);
-    return DOJO_OK;
+    if (status == DOJO_OK)
+        status = check(session, error);
+    if (status == DOJO_OK && text) {
+        take_snapshot(session);
+        drop_module(session);
+        status = parse(session, session->snapshot->buffer, false, error);
+    }
+    if (status == DOJO_OK)
+        status = prepare(session, error);
+    if (status == DOJO_OK)
+        walk_module(session);
+    return status;
 }
 
 dojo_status dojo_session_open(dojo_library *library, const void *bytes, size_t size,
@@ -144,14 +175,8 @@ dojo_status dojo_session_open(dojo_library *library, const void *bytes, size_t s
 void dojo_session_close(dojo_session *session) {
     if (session == NULL)
         return;
-    const llvm_c *llvm = &session->library->llvm;
-    if (session->module != NULL)
-        llvm->DisposeModule(session->module);
-    if (session->context != NULL)
-        llvm->ContextDispose(session->context);
-    if (session->machine != NULL)
-        library_return_machine(session->library, session->triple, session->machine);
-    snapshot_release(llvm, session->snapshot);
+    drop_module(session);
+    snapshot_release(&session->library->llvm, session->snapshot);
     walk_memory_free(&session->memory);
     free(session->triple);
     free(session->diagnostic);
@@ -163,12 +188,6 @@ dojo_status dojo_session_materialize(dojo_session *session, char **error) {
         return DOJO_OK;
     dojo_status status = parse(session, session->snapshot->buffer, false, error);
     return status == DOJO_OK ? prepare(session, error) : status;
-}
-
-static void take_snapshot(dojo_session *session) {
-    if (session->snapshot == NULL)
-        session->snapshot =
-            snapshot_new(session->library->llvm.WriteBitcodeToMemoryBuffer(session->module));
 }
 
 dojo_status dojo_session_fork(dojo_session *session, dojo_session **out, char **error) {
@@ -192,7 +211,7 @@ dojo_status dojo_session_run(dojo_session *session, const char *pipeline, char *
     double start = now_seconds();
     LLVMErrorRef refused = llvm->RunPasses(session->module, pipeline, session->machine,
                                            session->library->pass_options);
-    session->state.pass_seconds = now_seconds() - start;
+    double seconds = now_seconds() - start;
     if (refused != NULL) {
         char *message = llvm->GetErrorMessage(refused);
         status = fail(DOJO_ERROR_PASS, error, "%s", message);
@@ -200,13 +219,18 @@ dojo_status dojo_session_run(dojo_session *session, const char *pipeline, char *
         return status;
     }
     uint64_t before[2] = {session->state.hash[0], session->state.hash[1]};
-    canonicalize_use_lists(llvm, session->module);
-    walk_module(llvm, session->context, session->module, &session->memory, &session->state);
+    canonicalize(session);
+    walk_module(session);
+    session->state.pass_seconds = seconds;
     session->state.changed =
         before[0] != session->state.hash[0] || before[1] != session->state.hash[1];
     if (session->state.changed) {
         snapshot_release(llvm, session->snapshot);
         session->snapshot = NULL;
+    }
+    if (has_stale_constants(llvm, session->module)) {
+        take_snapshot(session);
+        drop_module(session); /* read again when it is next needed */
     }
     return DOJO_OK;
 }
@@ -333,8 +357,8 @@ dojo_status dojo_benchmark_floor(dojo_session *session, const char *const *pipel
             llvm->DisposeErrorMessage(message);
             break;
         }
-        canonicalize_use_lists(llvm, copy->module);
-        walk_module(llvm, copy->context, copy->module, &copy->memory, &copy->state);
+        canonicalize(copy);
+        walk_module(copy);
         pass_seconds[i] = passed - start;
         walk_seconds[i] = now_seconds() - passed;
     }

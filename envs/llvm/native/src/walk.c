@@ -23,6 +23,7 @@ typedef struct walk {
     walk_memory *memory;
     dojo_state *state;
     hash128 hash;
+    unsigned first_custom_metadata;
     uint64_t next_metadata; /* ordinal of the next metadata node met */
 } walk;
 
@@ -208,8 +209,12 @@ static void mix_value(walk *w, hash128 *hash, LLVMValueRef value) {
 static uint32_t mix_integer(walk *w, hash128 *hash, LLVMTypeRef type, LLVMValueRef value) {
     unsigned width = w->llvm->GetIntTypeWidth(type);
     if (width > 64) {
-        mix_printed_value(w, hash, value);
-        return 0;
+        char *text = w->llvm->PrintValueToString(value);
+        size_t size = strlen(text);
+        bool one = size > 2 && strcmp(text + size - 2, " 1") == 0;
+        mix_bytes(hash, text, size);
+        w->llvm->DisposeMessage(text);
+        return (w->llvm->IsNull(value) ? IS_ZERO : 0) | (one ? IS_ONE : 0);
     }
     uint64_t number = w->llvm->ConstIntGetZExtValue(value);
     mix(hash, number);
@@ -351,7 +356,7 @@ static void mix_metadata_entries(walk *w, LLVMValueMetadataEntry *entries, size_
             continue;
         LLVMMetadataRef metadata = llvm->ValueMetadataEntriesGetMetadata(entries, i);
         pointer_entry *known = pointer_map_find(&w->memory->passing, metadata);
-        mix(&w->hash, kind);
+        mix(&w->hash, kind < w->first_custom_metadata ? kind : w->first_custom_metadata);
         if (known != NULL) {
             mix_hash(&w->hash, entry_hash(known));
             continue;
@@ -364,11 +369,16 @@ static void mix_metadata_entries(walk *w, LLVMValueMetadataEntry *entries, size_
 
 /* ---- globals ---- */
 
+/* The names of local symbols mean nothing, and the numbers that LLVM appends to them depend on what
+ * went before. */
 static void number_global(walk *w, LLVMValueRef global, uint64_t *next) {
-    size_t size;
-    const char *name = w->llvm->GetValueName2(global, &size);
     hash128 hash = {5, (*next)++};
-    mix_bytes(&hash, name, size);
+    int linkage = w->llvm->GetLinkage(global);
+    if (linkage != LINKAGE_INTERNAL && linkage != LINKAGE_PRIVATE) {
+        size_t size;
+        const char *name = w->llvm->GetValueName2(global, &size);
+        mix_bytes(&hash, name, size);
+    }
     remember(&w->memory->passing, global, hash, IS_CONSTANT);
 }
 
@@ -389,6 +399,7 @@ static void mix_global(walk *w, LLVMValueRef global) {
     const llvm_c *llvm = w->llvm;
     mix_value(w, &w->hash, global);
     mix_hash(&w->hash, type_hash(w, llvm->GlobalGetValueType(global)));
+    mix_hash(&w->hash, type_hash(w, llvm->TypeOf(global)));
     mix(&w->hash, (uint64_t)llvm->GetLinkage(global) << 32 |
                       (uint64_t)llvm->GetVisibility(global) << 16 |
                       (uint64_t)llvm->GetUnnamedAddress(global));
@@ -503,22 +514,27 @@ static void mix_details(walk *w, LLVMValueRef inst, int opcode) {
         break;
     case OP_LOAD:
     case OP_STORE:
+        if (llvm->GetOrdering(inst) != ORDERING_NOT_ATOMIC)
+            mix(hash, (uint64_t)llvm->IsAtomicSingleThread(inst));
         mix(hash, (uint64_t)llvm->GetAlignment(inst) << 32 |
                       (uint64_t)llvm->GetVolatile(inst) << 16 | (uint64_t)llvm->GetOrdering(inst));
         break;
     case OP_ATOMICRMW:
         mix(hash, (uint64_t)llvm->GetAtomicRMWBinOp(inst) << 32 |
                       (uint64_t)llvm->GetVolatile(inst) << 16 | (uint64_t)llvm->GetOrdering(inst));
-        mix(hash, (uint64_t)llvm->IsAtomicSingleThread(inst));
+        mix(hash,
+            (uint64_t)llvm->GetAlignment(inst) << 1 | (uint64_t)llvm->IsAtomicSingleThread(inst));
         break;
     case OP_ATOMICCMPXCHG:
         mix(hash, (uint64_t)llvm->GetWeak(inst) << 32 | (uint64_t)llvm->GetVolatile(inst) << 24 |
                       (uint64_t)llvm->GetCmpXchgSuccessOrdering(inst) << 8 |
                       (uint64_t)llvm->GetCmpXchgFailureOrdering(inst));
-        mix(hash, (uint64_t)llvm->IsAtomicSingleThread(inst));
+        mix(hash,
+            (uint64_t)llvm->GetAlignment(inst) << 1 | (uint64_t)llvm->IsAtomicSingleThread(inst));
         break;
     case OP_FENCE:
-        mix(hash, (uint64_t)llvm->GetOrdering(inst));
+        mix(hash,
+            (uint64_t)llvm->GetOrdering(inst) << 1 | (uint64_t)llvm->IsAtomicSingleThread(inst));
         break;
     case OP_EXTRACTVALUE:
     case OP_INSERTVALUE: {
@@ -568,6 +584,7 @@ static void mix_call(walk *w, LLVMValueRef call, int opcode) {
         LLVMOperandBundleRef bundle = llvm->GetOperandBundleAtIndex(call, i);
         const char *tag = llvm->GetOperandBundleTag(bundle, &size);
         mix_bytes(&w->hash, tag, size);
+        mix(&w->hash, llvm->GetNumOperandBundleArgs(bundle));
         llvm->DisposeOperandBundle(bundle);
     }
 }
@@ -834,10 +851,17 @@ static void walk_named_metadata(walk *w, LLVMModuleRef module) {
     }
 }
 
-void walk_module(const llvm_c *llvm, LLVMContextRef context, LLVMModuleRef module,
-                 walk_memory *memory, dojo_state *state) {
-    walk w = {
-        .llvm = llvm, .context = context, .memory = memory, .state = state, .next_metadata = 1};
+void walk_module(dojo_session *session) {
+    const llvm_c *llvm = &session->library->llvm;
+    LLVMModuleRef module = session->module;
+    walk_memory *memory = &session->memory;
+    dojo_state *state = &session->state;
+    walk w = {.llvm = llvm,
+              .context = session->context,
+              .memory = memory,
+              .state = state,
+              .first_custom_metadata = session->library->first_custom_metadata,
+              .next_metadata = 1};
     if (memory->lasting.generation == 0)
         memory->lasting.generation = 1;
     pointer_map_clear(&memory->passing);
@@ -870,17 +894,4 @@ void walk_memory_free(walk_memory *memory) {
     pointer_map_free(&memory->lasting);
     pointer_map_free(&memory->passing);
     free(memory->predecessors);
-}
-
-void canonicalize_use_lists(const llvm_c *llvm, LLVMModuleRef module) {
-    /* Setting an operand, to the value it has already, moves that use to the front of the value's
-     * list. */
-    for (LLVMValueRef f = llvm->GetFirstFunction(module); f; f = llvm->GetNextFunction(f))
-        for (LLVMBasicBlockRef b = llvm->GetFirstBasicBlock(f); b; b = llvm->GetNextBasicBlock(b))
-            for (LLVMValueRef i = llvm->GetFirstInstruction(b); i;
-                 i = llvm->GetNextInstruction(i)) {
-                unsigned count = (unsigned)llvm->GetNumOperands(i);
-                for (unsigned o = 0; o < count; o++)
-                    llvm->SetOperand(i, o, llvm->GetOperand(i, o));
-            }
 }
