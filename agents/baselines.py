@@ -30,6 +30,8 @@ class RandomPolicy:
         self, observation: Any, state: Any, *, deterministic: bool, mask: Mask | None = None
     ) -> tuple[Actions, Any]:
         """Draw an action per environment, masked ones too; there is no deterministic form."""
+        while isinstance(observation, dict):
+            observation = next(iter(observation.values()))
         return self._rng.integers(self._actions, size=len(observation)), None
 
 

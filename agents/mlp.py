@@ -83,10 +83,16 @@ class MlpPolicy:
         """The most likely actions, or drawn ones; never a masked one."""
         logits = self.logits(observation)
         if mask is not None:
-            logits = logits.masked_fill(~torch.as_tensor(mask), -torch.inf)
+            # where everything is masked, nothing is: some action must be taken
+            allowed = torch.as_tensor(mask | ~mask.any(axis=1, keepdims=True))
+            logits = logits.masked_fill(~allowed, -torch.inf)
         if deterministic:
             return logits.argmax(dim=1).numpy(), None
         return torch.multinomial(logits.softmax(dim=1), 1, generator=self._generator)[:, 0].numpy(), None
+
+    def with_seed(self, seed: int) -> MlpPolicy:
+        """The same network with a generator of its own."""
+        return MlpPolicy(self.layers, self.normalization, self.activation, seed)
 
     def save(self, folder: Path, about: Mapping[str, Any]) -> None:
         """Write the weights and a description that also holds ``about``."""

@@ -5,6 +5,8 @@ Environments that have action masks get sb3-contrib's MaskablePPO (arXiv 2006.14
 
 from __future__ import annotations
 
+import copy
+import csv
 import json
 import os
 from collections.abc import Callable, Sequence
@@ -19,7 +21,7 @@ from sb3_contrib import MaskablePPO
 from sb3_contrib.common.maskable.utils import is_masking_supported
 from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.logger import configure
+from stable_baselines3.common.logger import CSVOutputFormat, Logger, TensorBoardOutputFormat
 from stable_baselines3.common.vec_env import VecMonitor, VecNormalize
 
 from compiler_dojo.agents.mlp import MlpPolicy, Normalization
@@ -27,6 +29,7 @@ from compiler_dojo.agents.protocols import MakeEnv
 from compiler_dojo.agents.thread_vec_env import ThreadVecEnv
 
 CHECKPOINT, PROGRESS = "learner.safetensors", "progress"
+RUNNING, MOMENTS = ("obs_rms", "ret_rms"), ("mean", "var", "count")
 
 
 @dataclass(frozen=True)
@@ -74,15 +77,22 @@ class PPOLearner:
         self._saved: dict[str, Any] | None = None
 
     def learn(self, make_env: MakeEnv, total_steps: int, callbacks: Sequence[Callable[[int], bool]] = ()) -> MlpPolicy:
-        """Train until ``total_steps`` environment steps are done in all, earlier runs included."""
+        """Train until ``total_steps`` environment steps are done in all, earlier runs included.
+
+        The last rollout is done to its end. A callback that returns False ends the training at once.
+        """
+        if self._model is not None:
+            self._saved = self._capture()
         envs = VecMonitor(ThreadVecEnv([make_env] * self.config.num_envs))
         self._envs = VecNormalize(envs, gamma=self.config.gamma)
         try:
             self._model = self._make_model(self._envs)
             if total_steps > self.steps_done:
-                self._model.learn(
-                    total_steps - self.steps_done, callback=_Forward(callbacks, self), reset_num_timesteps=False
-                )
+                left = total_steps - self.steps_done
+                try:
+                    self._model.learn(left, callback=_Forward(callbacks, self), reset_num_timesteps=False)
+                finally:
+                    self._model.logger.close()
         finally:
             self._envs.close()
         return self.policy()
@@ -96,13 +106,13 @@ class PPOLearner:
         seed = self.seed + self.steps_done
         model = kind("MlpPolicy", envs, policy_kwargs=policy_settings, seed=seed, device="cpu", **settings)
         if self._log_folder is not None:
-            model.set_logger(configure(str(self._log_folder), ["tensorboard", "csv"]))
+            model.set_logger(_logger(self._log_folder, self.steps_done))
         if self._saved is not None:
             model.set_parameters(self._saved["parameters"], exact_match=True)
             model.num_timesteps = self.steps_done
             for name, moments in self._saved["moments"].items():
-                statistics = getattr(envs, name)
-                statistics.mean, statistics.var, statistics.count = moments
+                for part, moment in zip(MOMENTS, moments, strict=True):
+                    setattr(getattr(envs, name), part, moment)
         return model
 
     def policy(self) -> MlpPolicy:
@@ -117,17 +127,14 @@ class PPOLearner:
 
     def save(self, path: Path) -> None:
         """Write weights, optimiser, running means and progress; an interrupted write leaves the previous state."""
-        model, envs = self._require_model()
-        parameters = model.get_parameters()
-        optimizer = parameters["policy.optimizer"]
-        tensors = {f"policy/{name}": tensor for name, tensor in parameters["policy"].items()}
+        captured = self._capture()
+        optimizer = captured["parameters"]["policy.optimizer"]
+        tensors = {f"policy/{name}": tensor for name, tensor in captured["parameters"]["policy"].items()}
         for index, state in optimizer["state"].items():
             tensors.update({f"optimizer/{index}/{name}": tensor for name, tensor in state.items()})
-        for name in ("obs_rms", "ret_rms"):
-            statistics = getattr(envs, name)
-            for part in ("mean", "var", "count"):
-                value = torch.as_tensor(getattr(statistics, part), dtype=torch.float64)
-                tensors[f"{name}/{part}"] = value
+        for name, moments in captured["moments"].items():
+            for part, moment in zip(MOMENTS, moments, strict=True):
+                tensors[f"{name}/{part}"] = torch.as_tensor(moment, dtype=torch.float64)
         progress = json.dumps({"steps": self.steps_done, "groups": optimizer["param_groups"]})
         path.mkdir(parents=True, exist_ok=True)
         temporary = path / (CHECKPOINT + ".new")
@@ -150,14 +157,32 @@ class PPOLearner:
             "parameters": {"policy": policy, "policy.optimizer": {"state": state, "param_groups": progress["groups"]}},
             "moments": {
                 name: (tensors[f"{name}/mean"].numpy(), tensors[f"{name}/var"].numpy(), float(tensors[f"{name}/count"]))
-                for name in ("obs_rms", "ret_rms")
+                for name in RUNNING
             },
         }
+
+    def _capture(self) -> dict[str, Any]:
+        """All that learning goes on from: weights, optimiser, and the running means of observations and returns."""
+        model, envs = self._require_model()
+        moments = {name: tuple(getattr(getattr(envs, name), part) for part in MOMENTS) for name in RUNNING}
+        return {"parameters": copy.deepcopy(model.get_parameters()), "moments": moments}
 
     def _require_model(self) -> tuple[PPO | MaskablePPO, VecNormalize]:
         if self._model is None or self._envs is None:
             raise RuntimeError("nothing has been learned yet; call learn() first")
         return self._model, self._envs
+
+
+def _logger(folder: Path, steps_done: int) -> Logger:
+    """TensorBoard and CSV; the CSV of a resumed run goes on from its checkpoint, where SB3 would empty it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "progress.csv"
+    rows = list(csv.DictReader(path.read_text().splitlines())) if path.exists() else []
+    table = CSVOutputFormat(str(path))
+    for row in rows:
+        if int(row["time/total_timesteps"]) <= steps_done:
+            table.write({name: value for name, value in row.items() if value}, {})
+    return Logger(str(folder), [TensorBoardOutputFormat(str(folder)), table])
 
 
 class _Forward(BaseCallback):

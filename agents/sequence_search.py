@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
 FINALISTS = 8
+SMALLEST_COST = 1e-12
 
 
 class ForkableEnv(Protocol):
@@ -53,19 +54,18 @@ def greedy_sequence(
     # the cheaper half of the programs takes a tenth of the time: it chooses who is tried on all
     small = sorted(heads, key=_log_cost)[: max(len(heads) // 2, 1)]
     found: list[int] = []
-    current = math.inf
-
     with ThreadPoolExecutor(threads) as pool:
 
-        def total(action: int, on: Sequence[ForkableEnv]) -> float:
+        def total(on: Sequence[ForkableEnv], *more: int) -> float:
             if time.monotonic() - start > seconds:
                 raise TimeoutError
-            return math.fsum(pool.map(lambda head: _log_cost(head, action), on))
+            return math.fsum(pool.map(lambda head: _log_cost(head, *more), on))
 
         try:
+            current = total(heads)
             while len(found) < length:
-                ranked = sorted(actions, key=lambda action: total(action, small))
-                finalists = {action: total(action, heads) for action in ranked[:FINALISTS]}
+                ranked = sorted(actions, key=lambda action: total(small, action))
+                finalists = {action: total(heads, action) for action in ranked[:FINALISTS]}
                 best = min(finalists, key=lambda action: finalists[action])
                 if finalists[best] >= current - 1e-9:
                     break
@@ -87,4 +87,4 @@ def _log_cost(head: ForkableEnv, *actions: int) -> float:
     trial = head.fork()
     info = trial.multistep(actions)[-1]
     trial.close()
-    return math.inf if "error" in info else math.log(max(info["cost"], 1.0))
+    return math.inf if "error" in info else math.log(max(info["cost"], SMALLEST_COST))

@@ -67,9 +67,13 @@ class InvalidRecordError(DojoError, ValueError):
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """The end of a message about an unknown name: the nearest known one, or the list of all when none is near."""
-    names = sorted(known)
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    """The end of a message about an unknown name: the nearest known one, or the list of all when none is near.
+
+    A name without a slash is compared with the last parts of known names that have slashes.
+    """
+    typed = {item if "/" in name else item.rsplit("/", 1)[-1]: item for item in sorted(known)}
+    near = difflib.get_close_matches(name, typed, n=1, cutoff=0.5)
     if near:
-        return f"did you mean {near[0]!r}?"
+        return f"did you mean {typed[near[0]]!r}?"
+    names = list(typed.values())
     return "known: " + ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")

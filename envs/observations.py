@@ -83,12 +83,12 @@ class Features:
         shares = vector[:56]
         shares[:] = autophase
         shares *= np.float32(1.0 / count)
-        np.minimum(shares, 1.0, shares)
+        np.minimum(shares, 1.0, out=shares)
         size = math.log(count)
         vector[56] = size / 10.0
         vector[57] = _clip(size - _log_size(view.prepared, "O0"))
         vector[58] = _clip(size - _log_size(view.prepared, "Oz"))
-        np.multiply(view.histogram, 1.0 / view.budget, vector[59 : 59 + actions])
+        np.multiply(view.histogram, 1.0 / view.budget, out=vector[59 : 59 + actions])
         vector[-1] = view.passes_left / view.budget
         return vector
 
@@ -139,11 +139,11 @@ class Histogram:
 
 # Printable and control characters that LLVM's assembly writer emits; everything else is escaped by it.
 IR_CHARACTERS = frozenset(map(chr, (*range(32, 127), 10)))
-LARGEST_TEXT = 1 << 28
+LARGEST_TEXT = 1 << 24
 
 
 class IR:
-    """The module as text."""
+    """The module as text; vector environments with shared memory reserve its greatest length for each."""
 
     def space(self, actions: int, budget: int) -> gym.Space[Any]:
         """A Text space."""
@@ -159,7 +159,7 @@ class Bitcode:
 
     def space(self, actions: int, budget: int) -> gym.Space[Any]:
         """A Sequence of bytes, stacked into an array."""
-        return gym.spaces.Sequence(gym.spaces.Box(0, 255, (), np.uint8), stack=True)
+        return gym.spaces.Sequence(gym.spaces.Discrete(256), stack=True)
 
     def observe(self, view: EpisodeView) -> npt.NDArray[np.uint8]:
         """The bitcode now, uint8 of shape (bytes,)."""

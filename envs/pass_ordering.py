@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import difflib
+import operator
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, SupportsFloat
@@ -43,7 +44,7 @@ class Seconds(float):
         return isinstance(other, Seconds) or NotImplemented
 
     def __ne__(self, other: object) -> bool:
-        return not isinstance(other, Seconds)
+        return False if isinstance(other, Seconds) else NotImplemented
 
     def __hash__(self) -> int:
         return hash(Seconds)
@@ -63,7 +64,7 @@ class PassOrderingEnv(gym.Env[Any, np.int64], EzPickle):
     ## Action Space
     ``Discrete(n)`` over the pass table (:data:`compiler_dojo.envs.llvm.passes.PASSES`), in its order. With
     ``stop=True`` one more action, the last, ends the episode. ``info["action_mask"]`` and :meth:`action_masks` rule
-    out passes that are known to change nothing: the ones already tried on exactly this module.
+    out passes that are known to change nothing: the ones already tried on exactly this module (unless that is all).
 
     ## Observation Space
     ``observation="features"``: a ``Box`` of shape (60 + n,), float32.
@@ -132,13 +133,17 @@ class PassOrderingEnv(gym.Env[Any, np.int64], EzPickle):
         EzPickle.__init__(self, programs, observation, reward, start, budget, stop, passes, lowering, render_mode)
         if start not in ("O0", "Oz"):
             raise InvalidConfigError(f"start must be 'O0' or 'Oz', got {start!r}")
-        if budget < 1:
-            raise InvalidConfigError(f"budget must be at least 1 pass, got {budget}")
+        if not isinstance(budget, int) or budget < 1:
+            raise InvalidConfigError(f"budget must be a number of passes, at least 1, got {budget!r}")
         if render_mode not in (None, "ansi"):
             raise InvalidConfigError(f"render_mode must be None or 'ansi', got {render_mode!r}")
         self.programs = load_programs(programs, lowering)
         self.passes: tuple[Pass, ...] = select_passes(passes)
+        if len(set(self.passes)) != len(self.passes) or not self.passes:
+            raise InvalidConfigError("passes must name at least one pass, and none twice")
         self.reward: Reward = CostReduction(reward) if isinstance(reward, str) else reward
+        if not isinstance(self.reward, Reward):
+            raise InvalidConfigError(f"a reward is a metric's name or an object with Reward's members, got {reward!r}")
         self.start = start
         self.budget = budget
         self.render_mode = render_mode
@@ -167,6 +172,8 @@ class PassOrderingEnv(gym.Env[Any, np.int64], EzPickle):
                 raise InvalidConfigError(f"unknown reset option {name!r}: {did_you_mean(name, RESET_OPTIONS)}")
         prepared = prepare(self._choose_program(options.get("program")))
         prefix = [self._index(item) for item in options.get("prefix", ())]
+        if any(index >= len(self.passes) for index in prefix):
+            raise InvalidConfigError("a prefix holds passes; stop is none")
         if len(prefix) >= self.budget:
             raise InvalidConfigError(f"the prefix has {len(prefix)} passes and the budget is {self.budget}")
         self._end_session()
@@ -176,19 +183,22 @@ class PassOrderingEnv(gym.Env[Any, np.int64], EzPickle):
         self._mask = np.ones(len(self.action_names), np.int8)
         histogram = np.zeros(len(self.action_names), np.float32)
         self._view = EpisodeView(self._session, prepared, histogram, self.budget, self.budget)
-        self._running = True
         self._error: str | None = None
-        for action in prefix:
-            self._apply(action)
-        self._scale = self.reward.scale(prepared)
-        self._cost = self.reward.cost(self._session, prepared)
-        self._previous_cost = self._cost
-        self._baselines = self.reward.baselines(prepared)
+        try:
+            for action in prefix:
+                self._apply(action)
+            self._scale = self.reward.scale(prepared)
+            self._cost = self._previous_cost = self.reward.cost(self._session, prepared)
+            self._baselines = self.reward.baselines(prepared)
+        except DojoError:
+            self._end_session()
+            raise
+        self._running = True
         return self._observation.observe(self._view), self._info()
 
     def step(self, action: np.int64 | int) -> tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]:
         """Run one pass, or stop."""
-        return self.multistep((int(action),))
+        return self.multistep((action,))
 
     def close(self) -> None:
         """Free the module. Closing twice is harmless."""
@@ -219,7 +229,7 @@ class PassOrderingEnv(gym.Env[Any, np.int64], EzPickle):
         self._require_episode()
         return self._mask.astype(np.bool_)
 
-    def multistep(self, actions: Sequence[int]) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+    def multistep(self, actions: Sequence[int | np.int64]) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """Run several passes and observe once at the end; the reward is their sum. An episode's end cuts it short."""
         view = self._require_episode()
         if not self._running:
@@ -294,6 +304,8 @@ class PassOrderingEnv(gym.Env[Any, np.int64], EzPickle):
     def ir_diff(self) -> str:
         """Unified diff of the IR before and after the last step; needs ``render_mode="ansi"``."""
         self._require_episode()
+        if self.render_mode != "ansi":
+            raise InvalidConfigError('ir_diff() needs render_mode="ansi": only then is the module before a step kept')
         if self._previous_session is None:
             return ""
         before, after = self._previous_session.ir(), self._session.ir()
@@ -309,15 +321,19 @@ class PassOrderingEnv(gym.Env[Any, np.int64], EzPickle):
             return self.programs.sample(self.np_random)
         return choice if isinstance(choice, Program) else self.programs.get(choice)
 
-    def _index(self, action: int | str) -> int:
+    def _index(self, action: int | np.int64 | str) -> int:
         """The index of an action given by index or name."""
         if isinstance(action, str):
             if action not in self._indices:
                 raise InvalidActionError(f"no action {action!r}: {did_you_mean(action, self._indices)}")
             return self._indices[action]
-        if not 0 <= action < len(self.action_names):
-            raise InvalidActionError(f"actions are 0 to {len(self.action_names) - 1}, got {action}")
-        return int(action)
+        try:
+            index = operator.index(action)
+        except TypeError:
+            index = -1
+        if not 0 <= index < len(self.action_names):
+            raise InvalidActionError(f"actions are 0 to {len(self.action_names) - 1}, got {action!r}")
+        return index
 
     def _apply(self, index: int) -> tuple[bool, float]:
         view = self._view
@@ -330,6 +346,8 @@ class PassOrderingEnv(gym.Env[Any, np.int64], EzPickle):
             self._mask.fill(1)
         else:
             self._mask[index] = 0
+            if not self._mask.any():  # nothing is left to try, and some action must be taken
+                self._mask.fill(1)
         return changed, seconds
 
     def _info(self) -> dict[str, Any]:
@@ -337,7 +355,7 @@ class PassOrderingEnv(gym.Env[Any, np.int64], EzPickle):
         info: dict[str, Any] = {
             "program": self._prepared.program.uri,
             "cost": self._cost,
-            "baselines": self._baselines,
+            "baselines": dict(self._baselines),
             "passes_left": self._view.passes_left,
             "action_mask": self._mask.copy(),
         }

@@ -13,8 +13,8 @@ from compiler_dojo.envs.programs.program import Program
 
 Start = Literal["O0", "Oz"]
 
-LEVELS: dict[str, str | None] = {
-    "O0": None,
+LEVELS: dict[str, str] = {
+    "O0": "",
     "Oz": "default<Oz>",
     "Os": "default<Os>",
     "O1": "default<O1>",
@@ -69,25 +69,25 @@ class PreparedProgram:
                 if level not in LEVELS:
                     raise InvalidConfigError(f"unknown optimisation level {level!r}: {did_you_mean(level, LEVELS)}")
                 with self._sessions["O0"].fork() as session:
-                    session.run(LEVELS[level] or "")
+                    session.run(LEVELS[level])
                     self._sessions[level] = session.fork()
             return self._sessions[level]
 
 
-_cache: collections.OrderedDict[str, PreparedProgram] = collections.OrderedDict()
+_cache: collections.OrderedDict[Program, PreparedProgram] = collections.OrderedDict()
 _cache_lock = threading.Lock()
 
 
 def prepare(program: Program) -> PreparedProgram:
     """The process's prepared form of a program; the least recently used of over 1,024 are forgotten."""
     with _cache_lock:
-        prepared = _cache.get(program.sha256)
+        prepared = _cache.get(program)
         if prepared is not None:
-            _cache.move_to_end(program.sha256)
+            _cache.move_to_end(program)
             return prepared
     prepared = PreparedProgram(program)
     with _cache_lock:
-        _cache[program.sha256] = prepared
+        _cache[program] = prepared
         while len(_cache) > CACHED_PROGRAMS:
             _cache.popitem(last=False)
     return prepared

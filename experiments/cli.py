@@ -34,7 +34,9 @@ def main() -> None:
     try:
         app()
     except DojoError as error:
-        Console(stderr=True).print(f"[red]{type(error).__name__}[/red]: {escape(str(error))}", highlight=False)
+        Console(stderr=True).print(
+            f"[red]{type(error).__name__}[/red]: {escape(str(error))}", highlight=False, soft_wrap=True
+        )
         sys.exit(1)
 
 
@@ -84,7 +86,7 @@ def programs(
     if as_json:
         _print_json(rows)
         return
-    table = Table("program", "language", title=f"{programs}: IR instructions and bytes of .text")
+    table = Table("program", "language", title=escape(f"{programs}: IR instructions and bytes of .text"))
     for column in ("O0", "-Oz", "-O3", ".text -Oz"):
         table.add_column(column, justify="right")
     for row in rows:
@@ -187,7 +189,7 @@ def validate(
         )
     else:
         for verdict in problems:
-            console.print(f"[red]{verdict.record.program}[/red] ({verdict.record.agent}): {verdict.problem}")
+            console.print(escape(f"{verdict.record.program} ({verdict.record.agent}): {verdict.problem}"), style="red")
         ran = sum(verdict.ran for verdict in results)
         console.print(f"{len(results)} records replayed, {ran} programs' outputs compared, {len(problems)} problems")
     if problems:

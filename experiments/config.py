@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -77,6 +78,11 @@ class TrainConfig:
     random_episodes: int = 10
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        for name in ("steps", "seconds", "sequence_seconds", "checkpoint_seconds", "random_episodes"):
+            if not getattr(self, name) > 0:
+                raise InvalidConfigError(f"{name} must be positive, got {getattr(self, name)}")
+
 
 def from_mapping(kind: type[T], values: Mapping[str, Any], where: str = "") -> T:
     """Build a config dataclass from plain values, checking names and types.
@@ -87,6 +93,8 @@ def from_mapping(kind: type[T], values: Mapping[str, Any], where: str = "") -> T
     types = typing.get_type_hints(kind)
     arguments: dict[str, Any] = {}
     for name, value in values.items():
+        if not isinstance(name, str):
+            raise InvalidConfigError(f"settings in {where or 'a configuration'} have names, got {name!r}")
         if name not in types:
             raise InvalidConfigError(f"unknown setting {where + name!r}: {did_you_mean(name, types)}")
         arguments[name] = _convert(types[name], value, where + name)
@@ -129,10 +137,10 @@ def load_preset(kind: type[T], name: str, overrides: Sequence[str] = ()) -> T:
         if not path.is_file():
             raise InvalidConfigError(f"no preset {name!r}: {did_you_mean(name, preset_names())}; or give a .yaml file")
     try:
-        values = yaml.safe_load(path.read_text()) or {}
+        values = _read_yaml(path.read_text()) or {}
     except OSError as error:
         raise InvalidConfigError(f"cannot read the preset {path}: {error.strerror}") from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InvalidConfigError(f"{path} is not valid YAML: {error}") from error
     if not isinstance(values, dict):
         raise InvalidConfigError(f"{path} must hold a mapping of settings")
@@ -153,8 +161,26 @@ def apply_overrides(values: dict[str, Any], overrides: Sequence[str]) -> dict[st
         *parents, last = key.split(".")
         for parent in parents:
             target = target.setdefault(parent, {})
-        target[last] = yaml.safe_load(text)
+            if not isinstance(target, dict):
+                raise InvalidConfigError(f"{override!r}: {parent} is a value, not a group of settings")
+        try:
+            target[last] = _read_yaml(text)
+        except yaml.YAMLError as error:
+            raise InvalidConfigError(f"{override!r}: the value is not valid YAML: {error}") from error
     return values
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML 1.1 takes 1e-3, without a point, for text."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9]+[eE][-+]?[0-9]+$"), list("-+0123456789")
+)
+
+
+def _read_yaml(text: str) -> Any:
+    return yaml.load(text, _Loader)  # a SafeLoader
 
 
 def preset_names() -> list[str]:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import NamedTuple
 
-from compiler_dojo.envs.errors import DojoError
+from compiler_dojo.envs.errors import DojoError, NativeLibraryError
 from compiler_dojo.envs.llvm.execution import find_linker
 from compiler_dojo.envs.llvm.library import find_libllvm, find_native_library, load_library
 from compiler_dojo.envs.llvm.lowering import clang_version, find_clang
@@ -52,7 +52,9 @@ def examine() -> Iterator[Finding]:
 def _try(subject: str, look: Callable[[], str], remedy: str, *, required: bool) -> Finding:
     try:
         return Finding(subject, look(), remedy, required)
-    except (DojoError, importlib.metadata.PackageNotFoundError, OSError):
+    except DojoError as error:
+        return Finding(subject, None, f"{remedy}\n{error}", required)
+    except importlib.metadata.PackageNotFoundError:
         return Finding(subject, None, remedy, required)
 
 
@@ -62,5 +64,10 @@ def _describe_library() -> str:
 
 
 def _describe_clang() -> str:
-    clang = shutil.which(find_clang()) or find_clang()
+    try:
+        clang = find_clang()
+    except NativeLibraryError:  # without libLLVM any clang may be the right one
+        clang = shutil.which("clang-19") or ""
+        if not clang:
+            raise
     return f"{'.'.join(map(str, clang_version(clang)))} at {clang}"

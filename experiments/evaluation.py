@@ -21,6 +21,7 @@ from compiler_dojo.experiments.statistics import Interval, bootstrap_geomean
 
 REPORTED_METRICS = ("instruction_count", "text_size")
 REPORTED_LEVELS = ("O0", "Oz", "O3")
+START_PASSES = {"O0": 0, "Oz": OZ_PASS_COUNT}
 
 
 class Contender(NamedTuple):
@@ -51,9 +52,8 @@ def run_episode(
     counts = [env.session.instruction_count]
     ended = False
     while not ended:
-        batch = {k: v[None] for k, v in observation.items()} if isinstance(observation, dict) else observation[None]
         mask = env.action_masks()[None]
-        actions, state = policy.act(batch, state, deterministic=deterministic, mask=mask)
+        actions, state = policy.act(_batch(observation), state, deterministic=deterministic, mask=mask)
         observation, _, terminated, truncated, info = env.step(int(actions[0]))
         counts.append(env.session.instruction_count)
         ended = terminated or truncated
@@ -73,10 +73,17 @@ def run_episode(
         best_count=float(counts[best]),
         best_length=min(best, len(passes)),
         hash=env.session.hash(),
-        start_passes=OZ_PASS_COUNT if env.start == "Oz" else 0,
+        start_passes=START_PASSES[env.start],
         seconds=seconds,
         error=info.get("error"),
     )
+
+
+def _batch(observation: Any) -> Any:
+    """A batch of one."""
+    if isinstance(observation, dict):
+        return {name: _batch(part) for name, part in observation.items()}
+    return observation[None] if isinstance(observation, np.ndarray) else [observation]
 
 
 def baseline_costs(prepared: PreparedProgram) -> dict[str, dict[str, float]]:
@@ -101,7 +108,7 @@ class Row(NamedTuple):
     """A contender's score over a set.
 
     Attributes:
-        instructions: geomean over programs of count(-Oz) / count(agent), with its interval.
+        instructions: geomean over programs of count(-Oz) / count(agent), with its interval; None when all failed.
         text: the same for bytes of .text.
         failures: episodes that ended in an error; their programs are not part of the means.
         not_worse: share of programs on which the agent is at least as good as -Oz.
@@ -110,8 +117,8 @@ class Row(NamedTuple):
 
     name: str
     programs: int
-    instructions: Interval
-    text: Interval
+    instructions: Interval | None
+    text: Interval | None
     not_worse: float
     failures: int
     seconds: float
@@ -129,12 +136,13 @@ def ratios_by_program(records: Iterable[EpisodeRecord], metric: str) -> dict[str
 def summarize(name: str, records: Sequence[EpisodeRecord]) -> Row:
     """The row of one contender."""
     counts = ratios_by_program(records, "instruction_count")
+    texts = ratios_by_program(records, "text_size")
     return Row(
         name=name,
         programs=len(counts),
-        instructions=bootstrap_geomean(list(counts.values())),
-        text=bootstrap_geomean(list(ratios_by_program(records, "text_size").values())),
-        not_worse=float(np.mean([ratio >= 1.0 - 1e-12 for ratio in counts.values()])),
+        instructions=bootstrap_geomean(list(counts.values())) if counts else None,
+        text=bootstrap_geomean(list(texts.values())) if texts else None,
+        not_worse=sum(ratio >= 1.0 - 1e-12 for ratio in counts.values()) / max(len(counts), 1),
         failures=sum(record.error is not None for record in records),
         seconds=float(np.mean([record.seconds for record in records])),
     )
@@ -152,12 +160,12 @@ def program_table(records: Sequence[EpisodeRecord]) -> Table:
     """Per program: instructions at O0, -Oz, -O3 and by the agent, and the ratios to -Oz for instructions and .text."""
     title = f"{records[0].agent}: {_episode_text(records[0])}"
     caption = "ratios are -Oz / agent, for instructions and for bytes of .text"
-    table = Table(title=title, caption=caption, box=SIMPLE_HEAD, pad_edge=False)
+    table = Table(title=escape(title), caption=caption, box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("program", overflow="fold")
     for column in ("O0", "-Oz", "-O3", "agent", "ratio", ".text"):
         table.add_column(column, justify="right", no_wrap=True)
     for record in sorted(records, key=lambda item: item.program):
-        name = record.program.split("://")[-1]
+        name = escape(record.program.split("://")[-1])
         if record.error is not None:
             table.add_row(name, f"[red]{escape(record.error)}[/red]")
             continue
@@ -172,13 +180,13 @@ def summary_table(rows: Sequence[Row], title: str) -> Table:
     """One line per contender: geomean against -Oz with its 95% interval."""
     caption = "geomean over programs of -Oz / agent [95% bootstrap interval]; above 1 is smaller than -Oz"
     title = f"{title}: {max(row.programs for row in rows)} programs"
-    table = Table(title=title, caption=escape(caption), box=SIMPLE_HEAD, pad_edge=False)
+    table = Table(title=escape(title), caption=escape(caption), box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("agent", overflow="fold")
     for column in ("instructions", "bytes of .text", "≥ -Oz", "failed"):
         table.add_column(column, justify="right", no_wrap=True)
     for row in rows:
         intervals = (_interval_text(row.instructions), _interval_text(row.text))
-        table.add_row(row.name, *intervals, f"{row.not_worse:.0%}", str(row.failures))
+        table.add_row(escape(row.name), *intervals, f"{row.not_worse:.0%}", str(row.failures))
     return table
 
 
@@ -193,7 +201,14 @@ def rows_of(records: Iterable[EpisodeRecord]) -> list[Row]:
 
 def rows_as_mappings(rows: Iterable[Row]) -> list[Mapping[str, Any]]:
     """Rows as plain values for JSON."""
-    return [{**row._asdict(), "instructions": row.instructions._asdict(), "text": row.text._asdict()} for row in rows]
+    return [
+        {
+            **row._asdict(),
+            "instructions": row.instructions and row.instructions._asdict(),
+            "text": row.text and row.text._asdict(),
+        }
+        for row in rows
+    ]
 
 
 def _episode_text(record: EpisodeRecord) -> str:
@@ -206,5 +221,7 @@ def _ratio_text(ratio: float) -> str:
     return f"[{color}]{ratio:.3f}[/{color}]" if color else f"{ratio:.3f}"
 
 
-def _interval_text(interval: Interval) -> str:
+def _interval_text(interval: Interval | None) -> str:
+    if interval is None:
+        return "-"
     return escape(f"{interval.mean:.3f} [{interval.low:.3f}, {interval.high:.3f}]")

@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from compiler_dojo.envs.errors import InvalidRecordError
+from compiler_dojo.envs.errors import InvalidConfigError, InvalidRecordError
 from compiler_dojo.envs.llvm.library import load_library
 from compiler_dojo.envs.llvm.passes import TABLE_VERSION
+from compiler_dojo.experiments.config import from_mapping
 
 RECORDS, MANIFEST = "records.jsonl", "manifest.json"
 
@@ -72,6 +73,14 @@ def write_records(path: Path, records: Iterable[EpisodeRecord]) -> None:
             file.write(json.dumps(dataclasses.asdict(record)) + "\n")
 
 
+def drop_torn_line(path: Path) -> None:
+    """Remove the beginning of a line that an interrupted write left at the end."""
+    if path.exists():
+        content = path.read_bytes()
+        if not content.endswith(b"\n"):
+            path.write_bytes(content[: content.rfind(b"\n") + 1])
+
+
 def read_records(path: Path) -> Iterator[EpisodeRecord]:
     """Read what :func:`write_records` wrote.
 
@@ -89,7 +98,10 @@ def read_records(path: Path) -> Iterator[EpisodeRecord]:
                 raise InvalidRecordError(f"{path}:{number} is not JSON: {error}") from error
             if not isinstance(values, dict) or set(values) != names:
                 raise InvalidRecordError(f"{path}:{number} is not an episode record")
-            yield EpisodeRecord(**{**values, "passes": tuple(values["passes"])})
+            try:
+                yield from_mapping(EpisodeRecord, values)
+            except InvalidConfigError as error:
+                raise InvalidRecordError(f"{path}:{number} is not an episode record: {error}") from error
 
 
 def make_manifest(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -59,6 +59,8 @@ def _draw_programs(axes: Axes, records: Sequence[EpisodeRecord]) -> None:
 def _draw_summary(axes: Axes, rows: Sequence[Row]) -> None:
     """Geometric means with their 95% intervals."""
     for index, row in enumerate(rows):
+        if row.instructions is None:
+            continue
         mean, low, high = row.instructions
         color = COLORS[index % len(COLORS)] if row.name != "-Oz" else "black"
         axes.errorbar(mean, index, xerr=[[mean - low], [high - mean]], fmt="o", color=color, capsize=4)

@@ -49,4 +49,5 @@ def bootstrap_geomean(ratios: Sequence[float], seed: int = 0) -> Interval:
     logs = np.log(np.asarray(ratios))
     picks = np.random.default_rng(seed).integers(len(logs), size=(RESAMPLES, len(logs)))
     low, high = np.exp(np.percentile(logs[picks].mean(axis=1), [2.5, 97.5]))
-    return Interval(mean, float(low), float(high))
+    # of equal ratios, mean and limits differ by rounding
+    return Interval(mean, min(float(low), mean), max(float(high), mean))

@@ -24,6 +24,7 @@ from compiler_dojo.experiments.records import (
     MANIFEST,
     RECORDS,
     EpisodeRecord,
+    drop_torn_line,
     make_manifest,
     read_records,
     write_records,
@@ -39,6 +40,7 @@ def train(config: TrainConfig, out: Path, console: Console, resume: bool = False
     Raises:
         InvalidConfigError: the folder holds a run already and ``resume`` is not set, or holds another one.
     """
+    check(config)
     prepare_folder(config, out, resume)
     if not (out / AGENT / "policy.json").exists():
         _learn(config, out, console)
@@ -50,6 +52,17 @@ def train(config: TrainConfig, out: Path, console: Console, resume: bool = False
     console.print(program_table(groups["ppo"]))
     console.print(summary_table(rows_of(records), f"{config.test_programs}, never trained on"))
     console.print(f"run folder: {out}  (config, TensorBoard logs, records, weights, report.png)")
+
+
+def check(config: TrainConfig) -> None:
+    """Find mistakes before anything is written.
+
+    Raises:
+        DojoError: an unknown hyper-parameter, program set, pass, observation or lowering.
+    """
+    from_mapping(PPOConfig, config.learner, "learner.")
+    for programs in (config.train_programs, config.test_programs):
+        _unwrapped(config.env, programs).close()
 
 
 def prepare_folder(config: TrainConfig, out: Path, resume: bool) -> None:
@@ -99,7 +112,7 @@ def _learn(config: TrainConfig, out: Path, console: Console) -> None:
             if now - saved > config.checkpoint_seconds:
                 save()
                 saved = time.monotonic()
-            return share < 1.0
+            return spent < config.seconds
 
         policy = learner.learn(partial(config.env.make, config.train_programs), config.steps, [on_step])
         progress.update(task, completed=1.0)
@@ -139,6 +152,7 @@ def _unwrapped(config: EnvConfig, programs: Any) -> PassOrderingEnv:
 def _evaluate(config: TrainConfig, out: Path, console: Console) -> list[EpisodeRecord]:
     """Evaluate the agent and its baselines; records that exist already are kept."""
     path = out / RECORDS
+    drop_torn_line(path)
     done = list(read_records(path)) if path.exists() else []
     sequence: Mapping[str, Any] = json.loads((out / SEQUENCE).read_text())
     contenders = [
@@ -155,12 +169,13 @@ def _evaluate(config: TrainConfig, out: Path, console: Console) -> list[EpisodeR
 def run_contender(
     contender: Contender, programs: Any, seed: int, path: Path, done: list[EpisodeRecord], progress: Progress
 ) -> None:
-    """Evaluate one contender, appending each record as it comes, unless all its records are there."""
+    """Evaluate one contender, appending each record as it comes; what was recorded before is kept."""
+    recorded = {(record.program, record.seed) for record in done if record.agent == contender.name}
     episodes = contender.episodes * len(_unwrapped(contender.env, programs).programs)
-    if sum(record.agent == contender.name for record in done) >= episodes:
+    if len(recorded) >= episodes:
         return
     task: TaskID = progress.add_task(f"evaluating {contender.name}", total=episodes, note="")
     for record in evaluate(contender, programs, seed):
-        if record not in done:
+        if (record.program, record.seed) not in recorded:
             write_records(path, [record])
         progress.advance(task)

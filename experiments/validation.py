@@ -9,9 +9,10 @@ from compiler_dojo.envs.errors import DojoError
 from compiler_dojo.envs.llvm.execution import RunResult, build_executable, run_executable
 from compiler_dojo.envs.llvm.passes import find_pass
 from compiler_dojo.envs.llvm.session import CompilerSession
+from compiler_dojo.envs.metrics import METRICS
 from compiler_dojo.envs.prepared import prepare
-from compiler_dojo.envs.programs import Program, ProgramSet, load_programs
-from compiler_dojo.experiments.evaluation import baseline_costs
+from compiler_dojo.envs.programs import Program, ProgramSet, RunSpecification, load_programs
+from compiler_dojo.experiments.evaluation import REPORTED_METRICS, START_PASSES, baseline_costs
 from compiler_dojo.experiments.records import EpisodeRecord
 
 
@@ -53,16 +54,22 @@ class Validator:
             return f"the program has changed: sha256 {program.sha256}, recorded {record.sha256}", False
         prepared = prepare(program)
         with prepared.session(record.start) as session:
+            counts = [session.instruction_count]
             for name in record.passes:
                 session.run(find_pass(name).pipeline)
+                counts.append(session.instruction_count)
             session.verify()
-            costs = {"instruction_count": float(session.instruction_count), "text_size": float(session.text_size())}
-            if session.hash() != record.hash:
-                return f"replay gives the module {session.hash()}, recorded {record.hash}", False
-            if costs != record.costs:
-                return f"replay costs {costs}, recorded {dict(record.costs)}", False
-            if baseline_costs(prepared) != record.baselines:
-                return f"baselines are {baseline_costs(prepared)}, recorded {record.baselines}", False
+            replayed = {
+                "hash": session.hash(),
+                "costs": {metric: METRICS[metric].measure(session, program) for metric in REPORTED_METRICS},
+                "baselines": baseline_costs(prepared),
+                "best_count": float(min(counts)),
+                "best_length": counts.index(min(counts)),
+                "start_passes": START_PASSES[record.start],
+            }
+            for field, value in replayed.items():
+                if value != getattr(record, field):
+                    return f"replay gives {field} {value}, recorded {getattr(record, field)}", False
             if program.run is None:
                 return None, False
             return self._output_problem(program, session), True
@@ -75,16 +82,9 @@ class Validator:
             if program.sha256 not in self._reference:
                 with prepare(program).session("O0") as unoptimized, build_executable(unoptimized) as executable:
                     self._reference[program.sha256] = run_executable(executable, program.run)
-            expected = self._reference[program.sha256]
             with build_executable(session) as executable:
                 found = run_executable(executable, program.run)
-            same = (found.status, found.output) == (expected.status, expected.output)
-            self._outputs[key] = (
-                None
-                if same
-                else f"the program behaves differently: exit {found.status}, {found.output[-200:]!r}; "
-                f"at -O0 exit {expected.status}, {expected.output[-200:]!r}"
-            )
+            self._outputs[key] = _difference(program.run, self._reference[program.sha256], found)
         return self._outputs[key]
 
     def _program(self, record: EpisodeRecord) -> Program:
@@ -93,3 +93,17 @@ class Validator:
         if key not in self._sets:
             self._sets[key] = load_programs(name, "oz" if record.lowering == "given" else record.lowering)
         return self._sets[key].get(record.program)
+
+
+def _difference(run: RunSpecification, unoptimized: RunResult, found: RunResult) -> str | None:
+    """What is wrong with a run, or None."""
+    if unoptimized.status is None:
+        return f"the -O0 build does not end within {run.seconds} s, so there is nothing to compare with"
+    if run.output is not None and unoptimized.output != run.output:
+        return f"the -O0 build prints {unoptimized.output[-200:]!r}, expected {run.output[-200:]!r}"
+    if (found.status, found.output) != (unoptimized.status, unoptimized.output):
+        return (
+            f"the program behaves differently: exit {found.status}, {found.output[-200:]!r}; "
+            f"at -O0 exit {unoptimized.status}, {unoptimized.output[-200:]!r}"
+        )
+    return None

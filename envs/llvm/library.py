@@ -41,11 +41,14 @@ class State(ctypes.Structure):
     )
 
 
+PARSE_ERROR = 5
+
 _ERRORS: dict[int, type[DojoError]] = {
     1: NativeLibraryError,
     2: InvalidProgramError,
     3: PassFailedError,
     4: InvalidProgramError,
+    PARSE_ERROR: InvalidProgramError,
 }
 
 # C strings that the caller frees come back as c_void_p: ctypes would copy a c_char_p and lose the pointer.

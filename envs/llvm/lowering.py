@@ -80,7 +80,7 @@ def lower(source: Path, lowering: str = "oz", flags: Sequence[str] = ()) -> byte
     command = [find_clang(), *check_lowering(lowering), "-g0", "-w", "-Qn", *flags, "-emit-llvm", "-c"]
     # run beside the file, so that the module's source_filename does not depend on where the tree lies
     folder = source.resolve().parent
-    done = subprocess.run([*command, source.name, "-o", "-"], cwd=folder, capture_output=True, check=False)
+    done = subprocess.run([*command, f"./{source.name}", "-o", "-"], cwd=folder, capture_output=True, check=False)
     if done.returncode != 0:
         raise CompilationError(f"{source} does not compile:\n{done.stderr.decode(errors='replace').strip()}")
     return done.stdout

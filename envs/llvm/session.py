@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from compiler_dojo.envs.errors import PassFailedError, SessionClosedError
-from compiler_dojo.envs.llvm.library import AUTOPHASE_SIZE, INSTCOUNT_SIZE, Library, State, load_library
+from compiler_dojo.envs.llvm.library import AUTOPHASE_SIZE, INSTCOUNT_SIZE, PARSE_ERROR, Library, State, load_library
 
 IntArray = npt.NDArray[np.int64]
 
@@ -51,8 +51,7 @@ class CompilerSession:
         library = load_library()
         handle, error = c_void_p(), c_void_p()
         status = library.core.dojo_session_open(library.handle, program, len(program), byref(handle), byref(error))
-        if status:
-            library.check(status, error, f"{name}: {_reason(program)}")
+        library.check(status, error, f"{name}: {_reason(program)}" if status == PARSE_ERROR else name)
         self._adopt(library, handle, name)
 
     def _adopt(self, library: Library, handle: c_void_p, name: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import glob
+import urllib.parse
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Protocol
 
 import numpy as np
 
-from compiler_dojo.envs.errors import UnknownProgramError, did_you_mean
+from compiler_dojo.envs.errors import InvalidConfigError, UnknownProgramError, did_you_mean
 from compiler_dojo.envs.llvm.lowering import LANGUAGES, check_lowering, lower
 from compiler_dojo.envs.programs import bundled
 from compiler_dojo.envs.programs.program import Program
@@ -94,7 +95,10 @@ class ProgramSet(Sequence[Program]):
 
     def __init__(self, name: str, sources: Iterable[ProgramSource]) -> None:
         self.name = name
-        self._sources = {source.uri: source for source in sources}
+        self._sources: dict[str, ProgramSource] = {}
+        for source in sources:
+            if self._sources.setdefault(source.uri, source) != source:
+                raise InvalidConfigError(f"two programs of {name!r} are called {source.uri!r}")
         self.uris: tuple[str, ...] = tuple(self._sources)
         if not self.uris:
             raise UnknownProgramError(f"the program set {name!r} is empty")
@@ -135,13 +139,13 @@ class ProgramSet(Sequence[Program]):
 
 
 def load_programs(
-    programs: str | Path | Program | ProgramSet | Iterable[Program | ProgramSource], lowering: str = "oz"
+    programs: str | Path | Program | ProgramSet | Iterable[str | Path | Program | ProgramSource], lowering: str = "oz"
 ) -> ProgramSet:
     """The set that a user means.
 
     Args:
         programs: ``bundled``, ``bundled/train``, ``bundled/test``, ``bundled/DOMAIN`` or ``bundled://DOMAIN/NAME``;
-            a path or glob of .c, .cpp, .ll and .bc files; a program; programs; or a set.
+            a path or glob of .c, .cpp, .ll and .bc files; a program; a set; or several of these.
         lowering: how C and C++ become bitcode, ``oz`` or ``compilergym``.
 
     Raises:
@@ -154,15 +158,23 @@ def load_programs(
     if isinstance(programs, Program):
         return ProgramSet(programs.uri, [GivenSource(programs)])
     if isinstance(programs, str | Path):
-        return _load_named(str(programs), lowering)
-    return ProgramSet("given", [GivenSource(p) if isinstance(p, Program) else p for p in programs])
+        return ProgramSet(str(programs), _named_sources(str(programs), lowering))
+    if not isinstance(programs, Iterable):
+        raise InvalidConfigError(f"programs are given by name, path, Program or several of these, got {programs!r}")
+    sources: list[ProgramSource] = []
+    for item in programs:
+        if isinstance(item, str | Path):
+            sources.extend(_named_sources(str(item), lowering))
+        else:
+            sources.append(GivenSource(item) if isinstance(item, Program) else item)
+    return ProgramSet("given", sources)
 
 
-def _load_named(name: str, lowering: str) -> ProgramSet:
+def _named_sources(name: str, lowering: str) -> Sequence[ProgramSource]:
     if name == "bundled" or name.startswith(("bundled/", "bundled://")):
-        return ProgramSet(name, bundled.select(name, lowering))
-    path = name.removeprefix("file://")
-    if any(character in path for character in "*?["):
+        return bundled.select(name, lowering)
+    path = urllib.parse.unquote(name.removeprefix("file://")) if name.startswith("file://") else name
+    if not Path(path).exists() and any(character in path for character in "*?["):
         paths = sorted(p for p in glob.glob(path, recursive=True) if Path(p).suffix in LANGUAGES)
     elif Path(path).is_dir():
         paths = sorted(str(p) for p in Path(path).rglob("*") if p.suffix in LANGUAGES)
@@ -173,4 +185,4 @@ def _load_named(name: str, lowering: str) -> ProgramSet:
         raise UnknownProgramError(
             f"no program matches {name!r}: expected a file or glob, or {did_you_mean(name, known)}"
         )
-    return ProgramSet(name, [FileSource(Path(p), lowering) for p in paths])
+    return [FileSource(Path(p), lowering) for p in paths]

@@ -77,7 +77,8 @@ def main() -> int:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(module)
     if arguments.check:
-        wrong.extend(f"{key} (no source)" for key in old if key not in programs)
+        known = {f"{path.parent.name}/{path.stem}" for path in (FOLDER / "bitcode").rglob("*.bc")} | set(old)
+        wrong.extend(f"{key} (no source)" for key in sorted(known - set(programs)))
         if wrong:
             print(f"differ from their sources: {', '.join(wrong)}; run `make programs`", file=sys.stderr)
             return 1

@@ -24,9 +24,11 @@ extern "C" {
 typedef enum dojo_status {
     DOJO_OK = 0,
     DOJO_ERROR_LIBRARY = 1, /* libLLVM is absent, unusable or of a version outside 19..22 */
-    DOJO_ERROR_PROGRAM = 2, /* the program does not parse, is empty or does not verify */
-    DOJO_ERROR_PASS = 3,    /* LLVM refused the pipeline text */
-    DOJO_ERROR_EMIT = 4,    /* no machine code could be emitted */
+    DOJO_ERROR_PROGRAM =
+        2, /* the program is empty, defines nothing, does not verify, or has no target here */
+    DOJO_ERROR_PASS = 3,  /* LLVM refused the pipeline text */
+    DOJO_ERROR_EMIT = 4,  /* no machine code could be emitted */
+    DOJO_ERROR_PARSE = 5, /* the program is not IR that this LLVM can read */
 } dojo_status;
 
 typedef struct dojo_library dojo_library; /* a loaded libLLVM */

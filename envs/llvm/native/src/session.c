@@ -89,7 +89,7 @@ static dojo_status parse(dojo_session *session, LLVMMemoryBufferRef buffer, bool
     if (!failed)
         return DOJO_OK;
     session->module = NULL;
-    dojo_status status = fail(DOJO_ERROR_PROGRAM, error, "%s",
+    dojo_status status = fail(DOJO_ERROR_PARSE, error, "%s",
                               message               ? message
                               : session->diagnostic ? session->diagnostic
                                                     : "LLVM could not read the bitcode");

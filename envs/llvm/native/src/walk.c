@@ -2,8 +2,10 @@
  *
  * The hash covers what a pass can see and change: order and content of globals, functions, blocks
  * and instructions, with types, constants, flags, attributes and metadata. It leaves out debug
- * info, the names of local values and the addresses of anything, so it is the same in every
- * process.
+ * info, the names of local values and symbols, and the addresses of anything, so it is the same in
+ * every process. The C API does not show dso_local, code models, sanitizer marks and attributes of
+ * variables, names of comdats, ifuncs, inrange and the flags of constant expressions; metadata
+ * kinds that LLVM does not define are numbered anew by each context. These are left out too.
  */
 #include <stdlib.h>
 #include <string.h>

