@@ -2,7 +2,6 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-TORCH := torch==2.13.0
 EXTRAS := sb3,dev
 SOURCES := envs agents world_model experiments tests
 
@@ -17,13 +16,12 @@ system: ## Install the system packages that are absent (libllvm19, clang-19, g++
 
 setup: system $(VENV)/.installed ## Make the virtual environment with everything in it
 
-$(VENV)/.installed: pyproject.toml envs/llvm/native/CMakeLists.txt $(wildcard envs/llvm/native/src/*) $(wildcard envs/llvm/native/include/*)
+$(VENV)/.installed: pyproject.toml constraints.txt envs/llvm/native/CMakeLists.txt $(wildcard envs/llvm/native/src/*) $(wildcard envs/llvm/native/include/*)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	# torch by itself and first, where a CPU wheel is offered: any other choice pulls gigabytes of CUDA
-	$(BIN)/python -m pip install --quiet "$(TORCH)"
-	echo "$(TORCH)" > $(VENV)/constraints.txt
-	$(BIN)/python -m pip install --quiet --constraint $(VENV)/constraints.txt --editable ".[$(EXTRAS)]"
+	# torch by itself and first, so that nothing else chooses another version of it
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[$(EXTRAS)]"
 	touch $@
 
 demo: setup ## Train PPO for a few minutes, evaluate it zero-shot, print the table (runs/demo)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import track
@@ -93,6 +94,54 @@ def programs(
         numbers = (f"{row[key]:.0f}" for key in ("O0", "Oz", "O3", "text_Oz"))
         table.add_row(str(row["uri"]), str(row["language"]), *numbers)
     console.print(table)
+
+
+@app.command()
+def passes(
+    prove: Annotated[
+        str | None, typer.Option(help="Run every pass on these programs and check what they print.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the action table; with --prove, run each pass on programs, from O0 and after -Oz.
+
+    A proof fails when LLVM refuses a pass, the module does not verify, or the program prints something else.
+
+    Examples: `dojo passes`, `dojo passes --prove bundled/crypto`
+    """
+    from compiler_dojo.envs.llvm.passes import PASS_SETS, PASSES
+    from compiler_dojo.envs.programs import load_programs
+    from compiler_dojo.experiments.proof import prove as run_proof
+
+    if prove is None:
+        if as_json:
+            _print_json([{**item._asdict(), "pipeline": item.pipeline} for item in PASSES])
+            return
+        table = Table("action", "pass", "scope", "in size", title="`opt -passes=` text of each action", box=SIMPLE_HEAD)
+        for index, item in enumerate(PASSES):
+            table.add_row(str(index), escape(item.name), item.scope, "yes" if item.name in PASS_SETS["size"] else "")
+        console.print(table)
+        return
+    programs = list(load_programs(prove))
+    progress = track(
+        run_proof(PASSES, programs), "proving", len(programs), console=Console(stderr=True), transient=True
+    )
+    proofs = list(progress)
+    problems = [(proof.program, *problem) for proof in proofs for problem in proof.problems]
+    idle = [item.name for item in PASSES if not any(proof.changed[item.name] for proof in proofs)]
+    executions = sum(proof.executions for proof in proofs)
+    if as_json:
+        _print_json({"proofs": [proof._asdict() for proof in proofs], "idle": idle})
+    else:
+        for problem in problems:
+            console.print(escape(" ".join(problem)), style="red")
+        console.print(f"changed nothing anywhere: {escape(', '.join(idle)) or 'none'}")
+        console.print(
+            f"{len(PASSES)} passes on {len(programs)} programs, from O0 and after -Oz: "
+            f"{executions} distinct modules run, {len(problems)} problems"
+        )
+    if problems:
+        raise typer.Exit(1)
 
 
 @app.command()

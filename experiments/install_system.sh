@@ -3,7 +3,8 @@
 set -eu
 
 needed=""
-ls /usr/lib/*-linux-gnu/libLLVM.so.19.* /usr/lib/llvm-19/lib/libLLVM* >/dev/null 2>&1 || [ -n "${DOJO_LIBLLVM:-}" ] || needed="$needed libllvm19"
+libraries=$(ls /usr/lib/*-linux-gnu/libLLVM.so.19.* /usr/lib/llvm-19/lib/libLLVM.so.19.* 2>/dev/null || true)
+[ -n "$libraries${DOJO_LIBLLVM:-}" ] || needed="$needed libllvm19"
 command -v "${DOJO_CLANG:-clang-19}" >/dev/null || needed="$needed clang-19"
 command -v c++ >/dev/null || needed="$needed g++"
 [ -n "$needed" ] || exit 0
