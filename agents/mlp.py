@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import nn
 
+from compiler_dojo.agents.files import write_atomically
 from compiler_dojo.agents.protocols import Actions, Mask
 
 FORMAT = "compiler-dojo-mlp-1"
@@ -96,15 +97,14 @@ class MlpPolicy:
 
     def save(self, folder: Path, about: Mapping[str, Any]) -> None:
         """Write the weights and a description that also holds ``about``."""
-        folder.mkdir(parents=True, exist_ok=True)
         tensors: dict[str, torch.Tensor] = {}
         for index, (weight, bias) in enumerate(self.layers):
             tensors[f"{index}.weight"], tensors[f"{index}.bias"] = weight.contiguous(), bias.contiguous()
         description = {"format": FORMAT, "layers": len(self.layers), "activation": self.activation, **about}
         if self.normalization is not None:
             tensors["mean"], tensors["scale"], description["limit"] = self.normalization
-        save_file(tensors, folder / WEIGHTS)
-        (folder / DESCRIPTION).write_text(json.dumps(description, indent=1) + "\n")
+        write_atomically(folder / WEIGHTS, save(tensors))
+        write_atomically(folder / DESCRIPTION, json.dumps(description, indent=1) + "\n")
 
     @classmethod
     def load(cls, folder: Path) -> tuple[MlpPolicy, dict[str, Any]]:

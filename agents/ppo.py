@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 import csv
 import json
-import os
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from sb3_contrib import MaskablePPO
 from sb3_contrib.common.maskable.utils import is_masking_supported
 from stable_baselines3 import PPO
@@ -24,6 +24,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import CSVOutputFormat, Logger, TensorBoardOutputFormat
 from stable_baselines3.common.vec_env import VecMonitor, VecNormalize
 
+from compiler_dojo.agents.files import write_atomically
 from compiler_dojo.agents.mlp import MlpPolicy, Normalization
 from compiler_dojo.agents.protocols import MakeEnv
 from compiler_dojo.agents.thread_vec_env import ThreadVecEnv
@@ -40,6 +41,9 @@ class PPOConfig:
         num_envs: environments, stepped by as many threads as there are cores.
         n_steps: steps per environment between two updates.
         layers: widths of the hidden layers of actor and critic, with tanh between them.
+
+    Raises:
+        ValueError: a number that must be positive is not.
     """
 
     num_envs: int = 16
@@ -54,6 +58,11 @@ class PPOConfig:
     vf_coef: float = 0.5
     max_grad_norm: float = 0.5
     layers: tuple[int, ...] = (128, 128)
+
+    def __post_init__(self) -> None:
+        for name in ("num_envs", "n_steps", "batch_size", "n_epochs", "learning_rate"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
 
 
 class PPOLearner:
@@ -71,6 +80,7 @@ class PPOLearner:
         self.config = config
         self.seed = seed
         self.steps_done = 0
+        self.seconds_done = 0.0
         self._log_folder = log_folder
         self._model: PPO | MaskablePPO | None = None
         self._envs: VecNormalize | None = None
@@ -89,6 +99,8 @@ class PPOLearner:
             self._model = self._make_model(self._envs)
             if total_steps > self.steps_done:
                 left = total_steps - self.steps_done
+                if self._log_folder is not None:
+                    self._model.set_logger(_logger(self._log_folder, self.steps_done))
                 try:
                     self._model.learn(left, callback=_Forward(callbacks, self), reset_num_timesteps=False)
                 finally:
@@ -105,8 +117,6 @@ class PPOLearner:
         # episodes after a resume must not repeat those of the first run
         seed = self.seed + self.steps_done
         model = kind("MlpPolicy", envs, policy_kwargs=policy_settings, seed=seed, device="cpu", **settings)
-        if self._log_folder is not None:
-            model.set_logger(_logger(self._log_folder, self.steps_done))
         if self._saved is not None:
             model.set_parameters(self._saved["parameters"], exact_match=True)
             model.num_timesteps = self.steps_done
@@ -135,11 +145,9 @@ class PPOLearner:
         for name, moments in captured["moments"].items():
             for part, moment in zip(MOMENTS, moments, strict=True):
                 tensors[f"{name}/{part}"] = torch.as_tensor(moment, dtype=torch.float64)
-        progress = json.dumps({"steps": self.steps_done, "groups": optimizer["param_groups"]})
-        path.mkdir(parents=True, exist_ok=True)
-        temporary = path / (CHECKPOINT + ".new")
-        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary, {PROGRESS: progress})
-        os.replace(temporary, path / CHECKPOINT)
+        about = {"steps": self.steps_done, "seconds": self.seconds_done, "groups": optimizer["param_groups"]}
+        content = {name: tensor.contiguous() for name, tensor in tensors.items()}
+        write_atomically(path / CHECKPOINT, save(content, {PROGRESS: json.dumps(about)}))
 
     def load(self, path: Path) -> None:
         """Continue from what :meth:`save` wrote."""
@@ -153,6 +161,7 @@ class PPOLearner:
                 _, index, part = name.split("/")
                 state.setdefault(int(index), {})[part] = tensor
         self.steps_done = int(progress["steps"])
+        self.seconds_done = float(progress["seconds"])
         self._saved = {
             "parameters": {"policy": policy, "policy.optimizer": {"state": state, "param_groups": progress["groups"]}},
             "moments": {
@@ -177,10 +186,11 @@ def _logger(folder: Path, steps_done: int) -> Logger:
     """TensorBoard and CSV; the CSV of a resumed run goes on from its checkpoint, where SB3 would empty it."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "progress.csv"
-    rows = list(csv.DictReader(path.read_text().splitlines())) if path.exists() else []
+    rows = list(csv.DictReader(path.read_text().splitlines(keepends=True))) if path.exists() else []
     table = CSVOutputFormat(str(path))
     for row in rows:
-        if int(row["time/total_timesteps"]) <= steps_done:
+        steps = row.get("time/total_timesteps") or ""  # none in a row that an interruption cut short
+        if steps.isdigit() and int(steps) <= steps_done:
             table.write({name: value for name, value in row.items() if value}, {})
     return Logger(str(folder), [TensorBoardOutputFormat(str(folder)), table])
 
@@ -192,7 +202,9 @@ class _Forward(BaseCallback):
         super().__init__()
         self._callbacks = callbacks
         self._learner = learner
+        self._start = time.monotonic() - learner.seconds_done
 
     def _on_step(self) -> bool:
         self._learner.steps_done = self.num_timesteps
+        self._learner.seconds_done = time.monotonic() - self._start
         return all(callback(self.num_timesteps) for callback in self._callbacks)

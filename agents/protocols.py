@@ -1,4 +1,4 @@
-"""The three things an agent can be.
+"""What an agent can be: a policy, or a learner of policies.
 
 Everything that acts implements one of them, and sees environments through Gymnasium's API only.
 """
@@ -43,15 +43,6 @@ class Policy(Protocol):
         Returns:
             The actions, int64 of shape (B,), and the next state.
         """
-        ...
-
-
-@runtime_checkable
-class Search(Protocol):
-    """Tries out action sequences in environments that can ``fork()``."""
-
-    def search(self, env: gym.Env[Any, Any], budget: int, rng: np.random.Generator) -> Sequence[int]:
-        """The best actions found from the environment's state within ``budget`` environment steps."""
         ...
 
 

@@ -38,6 +38,8 @@ def greedy_sequence(
 ) -> list[int]:
     """Grow one sequence for all programs, each time by the action that lowers the mean log cost most.
 
+    All actions are tried on the cheaper half of the programs, and the best eight of them on all.
+
     Args:
         envs: one environment per program, at the start of its episode; each is left as it was.
         actions: the candidates.

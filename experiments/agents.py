@@ -15,6 +15,7 @@ from compiler_dojo.experiments.config import EnvConfig, apply_overrides, from_ma
 from compiler_dojo.experiments.evaluation import Contender
 
 AGENT, SEQUENCE = "agent", "sequence.json"
+POLICY = "policy.json"  # agents.mlp's name for it, known without loading torch
 
 
 class UnknownAgentError(DojoError, LookupError):
@@ -54,13 +55,13 @@ def policy_agent(name: str, folder: Path, episodes: int = 1) -> Contender:
     Raises:
         InvalidRecordError: the folder holds something else.
     """
-    from compiler_dojo.agents.mlp import DESCRIPTION, MlpPolicy
+    from compiler_dojo.agents.mlp import MlpPolicy
 
     try:
         policy, description = MlpPolicy.load(folder)
         env = from_mapping(EnvConfig, description["env"], "env.")
     except (ValueError, KeyError, OSError) as error:
-        raise InvalidRecordError(f"{folder / DESCRIPTION} does not describe a policy: {error}") from error
+        raise InvalidRecordError(f"{folder / POLICY} does not describe a policy: {error}") from error
     return Contender(name, lambda _env, seed: policy.with_seed(seed), env, episodes)
 
 
@@ -96,7 +97,7 @@ def find_agent(name: str, episodes: int, settings: Sequence[str]) -> Contender:
     if path.suffix == ".json" and path.is_file():
         return _sequence_file(path, episodes)
     for folder in (path, path / AGENT):
-        if (folder / "policy.json").is_file():
+        if (folder / POLICY).is_file():
             return policy_agent(path.name, folder, episodes)
     raise UnknownAgentError(
         f"no agent {name!r}: expected a run folder, a policy folder, a {SEQUENCE}, or a name; "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import types
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -31,7 +32,7 @@ class EnvConfig:
     start: Literal["O0", "Oz"] = "O0"
     budget: int = 45
     stop: bool = False
-    passes: str = "all"
+    passes: str | tuple[str, ...] = "all"
     lowering: str = "oz"
 
     def make(self, programs: Any) -> gym.Env[Any, Any]:
@@ -59,7 +60,7 @@ class TrainConfig:
         learner: hyper-parameters of PPO that differ from :class:`compiler_dojo.agents.ppo.PPOConfig`.
         train_programs: what is learned on, and what the best single sequence is found on.
         test_programs: what is evaluated on, never seen in training.
-        steps: environment steps at most.
+        steps: environment steps at most; the last rollout is done to its end.
         seconds: training time at most; whichever comes first ends the training.
         sequence_seconds: time for finding the best single sequence.
         checkpoint_seconds: time between two checkpoints.
@@ -90,15 +91,18 @@ def from_mapping(kind: type[T], values: Mapping[str, Any], where: str = "") -> T
     Raises:
         InvalidConfigError: unknown key (the nearest is suggested) or a value of another type.
     """
-    types = typing.get_type_hints(kind)
+    fields = typing.get_type_hints(kind)
     arguments: dict[str, Any] = {}
     for name, value in values.items():
         if not isinstance(name, str):
             raise InvalidConfigError(f"settings in {where or 'a configuration'} have names, got {name!r}")
-        if name not in types:
-            raise InvalidConfigError(f"unknown setting {where + name!r}: {did_you_mean(name, types)}")
-        arguments[name] = _convert(types[name], value, where + name)
-    return kind(**arguments)
+        if name not in fields:
+            raise InvalidConfigError(f"unknown setting {where + name!r}: {did_you_mean(name, fields)}")
+        arguments[name] = _convert(fields[name], value, where + name)
+    try:
+        return kind(**arguments)
+    except ValueError as error:
+        raise InvalidConfigError(f"{where}{error}") from error
 
 
 def _convert(kind: Any, value: Any, where: str) -> Any:
@@ -115,8 +119,9 @@ def _convert(kind: Any, value: Any, where: str) -> Any:
         if isinstance(value, str) or not isinstance(value, Sequence):
             raise InvalidConfigError(f"{where} must be a list, got {value!r}")
         return tuple(_convert(arguments[0], item, where) for item in value)
-    if type(None) in arguments:
-        return None if value is None else _convert(arguments[0], value, where)
+    if origin in (types.UnionType, typing.Union):
+        kinds = [type(value)] if type(value) in arguments else [item for item in arguments if typing.get_origin(item)]
+        return _convert((kinds or arguments)[0], value, where)
     if kind is float and type(value) is int:
         return float(value)
     expected = origin or kind

@@ -194,6 +194,8 @@ def rows_of(records: Iterable[EpisodeRecord]) -> list[Row]:
     """A row per agent, and one for -Oz itself."""
     groups = by_agent(records)
     rows = [summarize(name, group) for name, group in groups.items()]
+    if "-Oz" in groups:
+        return rows
     parity = Interval(1.0, 1.0, 1.0)
     programs = len({record.program for group in groups.values() for record in group})
     return [*rows, Row("-Oz", programs, parity, parity, 1.0, 0, 0.0)]

@@ -90,7 +90,7 @@ def read_records(path: Path) -> Iterator[EpisodeRecord]:
     names = {field.name for field in dataclasses.fields(EpisodeRecord)}
     if not path.is_file():
         raise InvalidRecordError(f"no records at {path}: give a run folder or a {RECORDS} file")
-    with path.open() as file:
+    with path.open(errors="replace") as file:
         for number, line in enumerate(file, 1):
             try:
                 values = json.loads(line)

@@ -14,6 +14,7 @@ from compiler_dojo.experiments.records import RECORDS, EpisodeRecord, read_recor
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+LOGS, PICTURE = "logs", "report.png"
 COLORS = ("#3b6fb6", "#8c8c8c", "#c9803b", "#4f9d69", "#8a6fb0")
 
 
@@ -30,8 +31,8 @@ def draw_run(out: Path) -> Path:
     )
     _draw_programs(bars, records)
     _draw_summary(summary, rows_of(records))
-    _draw_curve(curve, out / "logs" / "progress.csv")
-    path = out / "report.png"
+    _draw_curve(curve, out / LOGS / "progress.csv")
+    path = out / PICTURE
     figure.savefig(path, dpi=110)
     pyplot.close(figure)
     return path

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import yaml
+from gymnasium.spaces import Box
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from compiler_dojo.agents.files import write_atomically
 from compiler_dojo.agents.ppo import PPOConfig, PPOLearner
 from compiler_dojo.agents.sequence_search import greedy_sequence
 from compiler_dojo.envs.errors import InvalidConfigError
 from compiler_dojo.envs.pass_ordering import PassOrderingEnv
-from compiler_dojo.experiments.agents import AGENT, SEQUENCE, policy_agent, random_agent, sequence_agent
+from compiler_dojo.experiments.agents import AGENT, POLICY, SEQUENCE, policy_agent, random_agent, sequence_agent
 from compiler_dojo.experiments.config import EnvConfig, TrainConfig, from_mapping, to_mapping
 from compiler_dojo.experiments.evaluation import Contender, by_agent, evaluate, program_table, rows_of, summary_table
 from compiler_dojo.experiments.records import (
@@ -29,9 +30,9 @@ from compiler_dojo.experiments.records import (
     read_records,
     write_records,
 )
-from compiler_dojo.experiments.report import draw_run
+from compiler_dojo.experiments.report import LOGS, PICTURE, draw_run
 
-CONFIG, CHECKPOINT, LOGS = "config.yaml", "checkpoint", "logs"
+CONFIG, CHECKPOINT = "config.yaml", "checkpoint"
 
 
 def train(config: TrainConfig, out: Path, console: Console, resume: bool = False) -> None:
@@ -42,7 +43,7 @@ def train(config: TrainConfig, out: Path, console: Console, resume: bool = False
     """
     check(config)
     prepare_folder(config, out, resume)
-    if not (out / AGENT / "policy.json").exists():
+    if not (out / AGENT / POLICY).exists():
         _learn(config, out, console)
     if not (out / SEQUENCE).exists():
         _find_sequence(config, out, console)
@@ -51,7 +52,7 @@ def train(config: TrainConfig, out: Path, console: Console, resume: bool = False
     groups = by_agent(records)
     console.print(program_table(groups["ppo"]))
     console.print(summary_table(rows_of(records), f"{config.test_programs}, never trained on"))
-    console.print(f"run folder: {out}  (config, TensorBoard logs, records, weights, report.png)")
+    console.print(f"run folder: {out}  (config, TensorBoard logs, records, weights, {PICTURE})")
 
 
 def check(config: TrainConfig) -> None:
@@ -62,7 +63,10 @@ def check(config: TrainConfig) -> None:
     """
     from_mapping(PPOConfig, config.learner, "learner.")
     for programs in (config.train_programs, config.test_programs):
-        _unwrapped(config.env, programs).close()
+        env = _unwrapped(config.env, programs)
+        if not isinstance(env.observation_space, Box) or len(env.observation_space.shape) != 1:
+            raise InvalidConfigError(f"PPO needs a vector to observe; {config.env.observation!r} is none")
+        env.close()
 
 
 def prepare_folder(config: TrainConfig, out: Path, resume: bool) -> None:
@@ -75,10 +79,9 @@ def prepare_folder(config: TrainConfig, out: Path, resume: bool) -> None:
         if path.read_text() != text:
             raise InvalidConfigError(f"{path} differs from this configuration: a run is resumed as it was started")
         return
-    out.mkdir(parents=True, exist_ok=True)
     manifest = json.dumps(make_manifest(to_mapping(config)), indent=1)
-    (out / MANIFEST).write_text(manifest + "\n")
-    path.write_text(text)
+    write_atomically(out / MANIFEST, manifest + "\n")
+    write_atomically(path, text)
 
 
 def _progress(console: Console) -> Progress:
@@ -89,34 +92,26 @@ def _progress(console: Console) -> Progress:
 def _learn(config: TrainConfig, out: Path, console: Console) -> None:
     learner = PPOLearner(from_mapping(PPOConfig, config.learner, "learner."), config.seed, out / LOGS)
     checkpoint = out / CHECKPOINT
-    spent_before = 0.0
-    if (checkpoint / "seconds.json").exists():
+    if checkpoint.exists():
         learner.load(checkpoint)
-        spent_before = float(json.loads((checkpoint / "seconds.json").read_text()))
-        console.print(f"resuming after {learner.steps_done} steps and {spent_before:.0f} s")
-    start = saved = time.monotonic()
-
-    def save() -> None:
-        learner.save(checkpoint)
-        (checkpoint / "seconds.json").write_text(json.dumps(spent_before + time.monotonic() - start))
-
+        console.print(f"resuming after {learner.steps_done} steps and {learner.seconds_done:.0f} s")
+    saved = learner.seconds_done
     with _progress(console) as progress:
         task = progress.add_task("training PPO", total=1.0, note="starting environments")
 
         def on_step(steps: int) -> bool:
             nonlocal saved
-            now = time.monotonic()
-            spent = spent_before + now - start
+            spent = learner.seconds_done
             share = max(steps / config.steps, spent / config.seconds)
             progress.update(task, completed=min(share, 1.0), note=f"{steps:,} steps, {steps / max(spent, 1e-9):,.0f}/s")
-            if now - saved > config.checkpoint_seconds:
-                save()
-                saved = time.monotonic()
+            if spent - saved > config.checkpoint_seconds:
+                learner.save(checkpoint)
+                saved = spent
             return spent < config.seconds
 
         policy = learner.learn(partial(config.env.make, config.train_programs), config.steps, [on_step])
         progress.update(task, completed=1.0)
-    save()
+    learner.save(checkpoint)
     policy.save(out / AGENT, {"steps": learner.steps_done, "env": to_mapping(config.env)})
 
 
@@ -140,7 +135,9 @@ def _find_sequence(config: TrainConfig, out: Path, console: Console) -> None:
     names = [first.passes[action].name for action in found]
     for env in (first, *envs):
         env.close()
-    (out / SEQUENCE).write_text(json.dumps({"passes": names, "env": to_mapping(config.env)}, indent=1) + "\n")
+    if not names:
+        console.print("no pass helped, or the time for the search was too short: the best single sequence is empty")
+    write_atomically(out / SEQUENCE, json.dumps({"passes": names, "env": to_mapping(config.env)}, indent=1) + "\n")
 
 
 def _unwrapped(config: EnvConfig, programs: Any) -> PassOrderingEnv:

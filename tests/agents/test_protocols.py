@@ -7,12 +7,7 @@ import torch
 from compiler_dojo.agents.baselines import RandomPolicy, SequencePolicy
 from compiler_dojo.agents.mlp import MlpPolicy
 from compiler_dojo.agents.ppo import PPOConfig, PPOLearner
-from compiler_dojo.agents.protocols import Learner, Policy, Search
-
-
-class FirstAction:
-    def search(self, env, budget, rng):
-        return [0]
+from compiler_dojo.agents.protocols import Learner, Policy
 
 
 @pytest.mark.parametrize(
@@ -34,11 +29,7 @@ def test_learner__ppo_is_one() -> None:
     assert isinstance(PPOLearner(PPOConfig()), Learner)
 
 
-def test_search__is_told_by_its_method() -> None:
-    assert isinstance(FirstAction(), Search)
-
-
-@pytest.mark.parametrize("protocol", [Policy, Search, Learner])
+@pytest.mark.parametrize("protocol", [Policy, Learner])
 def test_protocol__refuses_what_lacks_its_methods(protocol) -> None:
     assert not isinstance(object(), protocol)
     assert not isinstance(PPOConfig(), protocol)
