@@ -78,23 +78,14 @@ class Features:
         """The vector now."""
         actions = len(view.histogram)
         vector = np.empty(60 + actions, np.float32)
-        autophase = view.session.autophase()
-        count = max(float(autophase[51]), 1.0)
-        shares = vector[:56]
-        shares[:] = autophase
-        shares *= np.float32(1.0 / count)
-        np.minimum(shares, 1.0, out=shares)
-        size = math.log(count)
+        vector[:56] = view.session.autophase_shares()
+        size = math.log(max(view.session.instruction_count, 1))
         vector[56] = size / 10.0
-        vector[57] = _clip(size - _log_size(view.prepared, "O0"))
-        vector[58] = _clip(size - _log_size(view.prepared, "Oz"))
+        vector[57] = _clip(size - view.prepared.log_count("O0"))
+        vector[58] = _clip(size - view.prepared.log_count("Oz"))
         np.multiply(view.histogram, 1.0 / view.budget, out=vector[59 : 59 + actions])
         vector[-1] = view.passes_left / view.budget
         return vector
-
-
-def _log_size(prepared: PreparedProgram, level: str) -> float:
-    return math.log(max(prepared.cost("instruction_count", level), 1.0))
 
 
 def _clip(value: float) -> float:

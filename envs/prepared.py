@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import math
 import threading
 from typing import Literal
 
@@ -42,6 +43,7 @@ class PreparedProgram:
             # forks that are never run hold bitcode only, not a parsed module
             self._sessions = {"O0": session.fork()}
         self._costs: dict[tuple[str, str], float] = {}
+        self._log_counts: dict[str, float] = {}
         self._lock = threading.Lock()
 
     def session(self, level: str = "O0") -> CompilerSession:
@@ -62,6 +64,12 @@ class PreparedProgram:
             with self._at(level).fork() as session:
                 self._costs[key] = METRICS[metric].measure(session, self.program)
         return self._costs[key]
+
+    def log_count(self, level: str) -> float:
+        """Natural logarithm of the instruction count at a level."""
+        if level not in self._log_counts:
+            self._log_counts[level] = math.log(max(self.cost("instruction_count", level), 1.0))
+        return self._log_counts[level]
 
     def _at(self, level: str) -> CompilerSession:
         with self._lock:

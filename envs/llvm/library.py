@@ -7,7 +7,7 @@ import functools
 import glob
 import os
 import sys
-from ctypes import POINTER, byref, c_char_p, c_double, c_int, c_int64, c_size_t, c_uint, c_uint64, c_void_p
+from ctypes import POINTER, byref, c_char_p, c_double, c_float, c_int, c_int64, c_size_t, c_uint, c_uint64, c_void_p
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,7 @@ class State(ctypes.Structure):
         ("changed", c_int64),
         ("instcount", c_int64 * INSTCOUNT_SIZE),
         ("autophase", c_int64 * AUTOPHASE_SIZE),
+        ("autophase_shares", c_float * AUTOPHASE_SIZE),
     )
 
 

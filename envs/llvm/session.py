@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from ctypes import byref, c_char_p, c_double, c_int64, c_size_t, c_void_p
+from ctypes import byref, c_char_p, c_double, c_float, c_int64, c_size_t, c_void_p
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,6 +17,7 @@ IntArray = npt.NDArray[np.int64]
 # Offsets of the arrays inside dojo_state.
 _INSTCOUNT_OFFSET = State.instcount.offset
 _AUTOPHASE_OFFSET = State.autophase.offset
+_SHARES_OFFSET = State.autophase_shares.offset
 
 
 class PassResult(NamedTuple):
@@ -64,8 +65,9 @@ class CompilerSession:
         self._state: Any = self._core.dojo_session_state(handle).contents
         address = ctypes.addressof(self._state)
         # Views of the state that C rewrites in place; handed out as copies only.
-        self._instcount = _view(address + _INSTCOUNT_OFFSET, INSTCOUNT_SIZE)
-        self._autophase = _view(address + _AUTOPHASE_OFFSET, AUTOPHASE_SIZE)
+        self._instcount: IntArray = _view(c_int64, address + _INSTCOUNT_OFFSET, INSTCOUNT_SIZE)
+        self._autophase: IntArray = _view(c_int64, address + _AUTOPHASE_OFFSET, AUTOPHASE_SIZE)
+        self._shares: npt.NDArray[np.float32] = _view(c_float, address + _SHARES_OFFSET, AUTOPHASE_SIZE)
 
     def run(self, pipeline: str | bytes) -> PassResult:
         """Run the passes of ``pipeline`` (the text of ``opt -passes=``).
@@ -103,6 +105,11 @@ class CompilerSession:
         """Autophase, int64 of shape (56,): see :data:`compiler_dojo.envs.llvm.features.AUTOPHASE_NAMES`."""
         self._require_open()
         return self._autophase.copy()
+
+    def autophase_shares(self) -> npt.NDArray[np.float32]:
+        """Autophase counts divided by the instruction count, clipped to [0, 1], float32 of shape (56,)."""
+        self._require_open()
+        return self._shares.copy()
 
     def text_size(self) -> int:
         """Bytes of the .text sections of the object that LLVM emits for the module; takes 10 to 100 passes' time."""
@@ -185,8 +192,8 @@ class CompilerSession:
             self.close()
 
 
-def _view(address: int, size: int) -> IntArray:
-    return np.ctypeslib.as_array((c_int64 * size).from_address(address))
+def _view(kind: Any, address: int, size: int) -> npt.NDArray[Any]:
+    return np.ctypeslib.as_array((kind * size).from_address(address))
 
 
 def _reason(program: bytes) -> str:

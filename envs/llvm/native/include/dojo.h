@@ -43,6 +43,7 @@ typedef struct dojo_state {
     int64_t changed;     /* 1 when the last dojo_session_run changed the module */
     int64_t instcount[DOJO_INSTCOUNT_SIZE];
     int64_t autophase[DOJO_AUTOPHASE_SIZE];
+    float autophase_shares[DOJO_AUTOPHASE_SIZE]; /* autophase / all instructions, at most 1 */
 } dojo_state;
 
 DOJO_API void dojo_string_free(char *string);

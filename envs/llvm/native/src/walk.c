@@ -830,6 +830,11 @@ static void derive_autophase(dojo_state *state) {
         autophase[55] += instcount[INSTCOUNT_INDEX[unary[i]]];
     autophase[50] = instcount[1];
     autophase[51] = instcount[0];
+    float scale = 1.0f / (float)(instcount[0] > 0 ? instcount[0] : 1);
+    for (size_t i = 0; i < DOJO_AUTOPHASE_SIZE; i++) {
+        float share = (float)autophase[i] * scale;
+        state->autophase_shares[i] = share < 1.0f ? share : 1.0f;
+    }
 }
 
 static void walk_named_metadata(walk *w, LLVMModuleRef module) {
