@@ -193,7 +193,7 @@ class CompilerSession:
 
 
 def _view(kind: Any, address: int, size: int) -> npt.NDArray[Any]:
-    return np.ctypeslib.as_array((kind * size).from_address(address))
+    return np.frombuffer((kind * size).from_address(address), kind)
 
 
 def _reason(program: bytes) -> str:
