@@ -158,8 +158,6 @@ class PassOrderingEnv(gym.Env[Any, np.int64], EzPickle):
         self._running = False
         self._closed = False
 
-    # ---- Gymnasium's interface ----
-
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Start an episode; see the class documentation for ``options``."""
         super().reset(seed=seed)
@@ -220,8 +218,6 @@ class PassOrderingEnv(gym.Env[Any, np.int64], EzPickle):
         baselines = ", ".join(f"{level} {cost:g}" for level, cost in self._baselines.items())
         lines.append(f"{self.reward.metric} {self._cost:g} ({baselines}), {view.passes_left} passes left")
         return "\n".join(lines)
-
-    # ---- beyond Gymnasium ----
 
     def action_masks(self) -> npt.NDArray[np.bool_]:
         """Which actions may still do something, bool of shape (actions,); the form that sb3-contrib asks for."""
@@ -310,8 +306,6 @@ class PassOrderingEnv(gym.Env[Any, np.int64], EzPickle):
         before, after = self._previous_session.ir(), self._session.ir()
         lines = difflib.unified_diff(before.splitlines(), after.splitlines(), "before", "after", lineterm="")
         return "\n".join(lines)
-
-    # ---- parts ----
 
     _previous_session: CompilerSession | None = None
 

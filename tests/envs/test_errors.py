@@ -22,8 +22,6 @@ from compiler_dojo.envs.errors import (
 from compiler_dojo.envs.llvm.passes import PASSES
 from compiler_dojo.envs.programs import Program
 
-# ---- the tree ----
-
 
 def test_errors__are_one_tree_and_say_what_they_mean() -> None:
     classes = [
@@ -61,9 +59,6 @@ def test_errors__are_also_what_python_would_raise(cls, builtin) -> None:
 )
 def test_did_you_mean__gives_the_nearest_name_or_all(name, known, expected) -> None:
     assert did_you_mean(name, known) == expected
-
-
-# ---- settings ----
 
 
 @pytest.mark.parametrize(
@@ -114,9 +109,6 @@ def test_reset__refuses_options_that_make_no_sense_and_keeps_the_episode(make_en
     with pytest.raises(error, match=message):
         env.reset(options=options)
     assert env.step(0)[4]["passes_left"] == 43
-
-
-# ---- the life of an episode ----
 
 
 @pytest.mark.parametrize("action", [-1, len(PASSES), 10**6])
@@ -180,8 +172,6 @@ def test_reset__that_fails_leaves_no_episode_to_step(make_env, small_program) ->
     with pytest.raises(EpisodeStateError, match=r"call reset\(\) first"):
         env.step(0)
 
-
-# ---- programs ----
 
 OLD_TEXT = {
     "untyped load": b"define i32 @f(i32* %p) {\n  %v = load i32* %p\n  ret i32 %v\n}\n",

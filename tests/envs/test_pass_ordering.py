@@ -33,9 +33,6 @@ def assert_same(left, right) -> None:
     np.testing.assert_array_equal(left[4]["action_mask"], right[4]["action_mask"])
 
 
-# ---- reset and step ----
-
-
 def test_reset__says_what_the_episode_is_about(make_env) -> None:
     _, info = make_env(budget=9).reset(seed=0)
     assert info.keys() == {"program", "cost", "baselines", "passes_left", "action_mask"}
@@ -141,9 +138,6 @@ def test_step__a_pass_that_llvm_refuses_ends_the_episode(make_env) -> None:
     assert "error" not in env.reset(seed=0)[1]
 
 
-# ---- reset options ----
-
-
 @pytest.mark.parametrize("choice", ["bundled://crypto/xtea", "xtea", "crypto/xtea"])
 def test_program_option__takes_a_uri_of_the_set_or_the_end_of_one(make_env, choice) -> None:
     env = make_env(programs="bundled")
@@ -188,9 +182,6 @@ def test_prefix__runs_first_counts_against_the_budget_and_is_not_rewarded(make_e
         assert_same(with_prefix.step(action), by_hand.step(action))
 
 
-# ---- masks ----
-
-
 def test_masks__a_pass_that_changed_nothing_is_ruled_out_until_the_module_changes(make_env) -> None:
     env = make_env(passes=SHORT, stop=True)
     info = env.reset(seed=0)[1]
@@ -229,9 +220,6 @@ def test_masks__an_array_handed_out_is_a_copy(make_env) -> None:
     info["action_mask"][:] = 0
     env.action_masks()[:] = False
     assert env.action_masks().all()
-
-
-# ---- fork and multistep ----
 
 
 def test_fork__continues_exactly_as_its_parent(make_env) -> None:
@@ -329,9 +317,6 @@ def test_multistep__of_nothing_changes_nothing(make_env) -> None:
     observation, reward, terminated, truncated, info = env.multistep([])
     np.testing.assert_array_equal(observation, before)
     assert (reward, terminated, truncated, info["changed"]) == (0.0, False, False, False)
-
-
-# ---- what it shows ----
 
 
 def test_render__says_what_the_last_pass_did(make_env) -> None:

@@ -18,9 +18,6 @@ URI = "bundled://graphs/union_find"
 SET = "bundled/simulation"
 
 
-# ---- help ----
-
-
 @pytest.mark.parametrize("command", ["doctor", "programs", "train", "evaluate", "validate", "bench env"])
 def test_help__of_every_command_shows_an_example(dojo: Dojo, command: str) -> None:
     for option in ("--help", "-h"):
@@ -46,9 +43,6 @@ def test_dojo__an_unknown_command_or_option_is_a_usage_error(dojo: Dojo) -> None
         assert "Error" in done.err
 
 
-# ---- programs ----
-
-
 def test_programs__lists_every_program_with_its_sizes(dojo: Dojo) -> None:
     table, as_json = dojo("programs", SET), dojo("programs", SET, "--json")
     assert (table.status, as_json.status) == (0, 0)
@@ -69,9 +63,6 @@ def test_programs__shows_a_glob_with_brackets_as_it_is(
     monkeypatch.chdir(tmp_path)
     Path("a.c").write_text("int one(void) { return 1; }\n")
     assert "[ab].c: IR instructions" in dojo("programs", "[ab].c").out
-
-
-# ---- evaluate ----
 
 
 @pytest.mark.parametrize(
@@ -150,9 +141,6 @@ def test_evaluate__out_refuses_a_folder_with_records(dojo: Dojo, tmp_path: Path)
     assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
 
 
-# ---- validate ----
-
-
 @pytest.fixture
 def records_folder(dojo: Dojo, tmp_path: Path) -> Path:
     out = tmp_path / "run"
@@ -201,8 +189,6 @@ def test_validate__prints_problems_with_brackets_as_they_are(dojo: Dojo, records
     assert done.status == 1
     assert f"the episode itself failed: Wrong: {text}" in done.out
 
-
-# ---- errors ----
 
 MISTAKES = [
     (["evaluate", "--agent", "randm"], "UnknownAgentError: no agent 'randm': "),

@@ -50,9 +50,6 @@ def rendered(table: Table) -> str:
     return console.file.getvalue()  # type: ignore[attr-defined]  # the StringIO above
 
 
-# ---- episodes ----
-
-
 @pytest.mark.parametrize("start", ["O0", "Oz"])
 def test_run_episode__gives_a_record_that_replays(start: Any) -> None:
     env = PassOrderingEnv(URI, start=start, budget=12)
@@ -208,9 +205,6 @@ def test_evaluate__two_programs_of_equal_bytes_keep_their_names() -> None:
     assert [record.program for record in records] == ["bundled://crypto/xtea", "given://copy"]
 
 
-# ---- means ----
-
-
 def with_ratio(make_record: MakeRecord, ratio: float, **changes: Any) -> EpisodeRecord:
     """A record whose -Oz is ``ratio`` times its instruction count, and twice that for bytes."""
     return make_record(
@@ -289,9 +283,6 @@ def test_rows_as_mappings__are_plain_values(make_record: MakeRecord) -> None:
     assert first["name"] == "someone"
     assert first["instructions"] == {"mean": pytest.approx(2.0), "low": pytest.approx(2.0), "high": pytest.approx(2.0)}
     assert set(first["text"]) == {"mean", "low", "high"}
-
-
-# ---- tables ----
 
 
 def test_program_table__has_the_numbers_of_each_program(make_record: MakeRecord) -> None:

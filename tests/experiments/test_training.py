@@ -30,9 +30,6 @@ DEBUG = load_preset(TrainConfig, "debug")
 AGENTS = ["ppo", "random policy (mean of 2)", "best single sequence"]
 
 
-# ---- the debug preset ----
-
-
 def test_debug_run__succeeds_and_prints_a_row_per_agent(debug_run: Run) -> None:
     assert debug_run.done.status == 0, debug_run.done.err
     lines = [line.strip("│ ") for line in debug_run.done.out.splitlines()]
@@ -147,9 +144,6 @@ def test_train__resuming_a_finished_run_prints_its_table_and_changes_nothing(
     assert contents(copy) == contents(debug_run.folder)
 
 
-# ---- the folder ----
-
-
 def test_prepare_folder__refuses_to_resume_another_configuration(tmp_path: Path) -> None:
     prepare_folder(TrainConfig(), tmp_path / "run", resume=False)
     before = contents(tmp_path)
@@ -170,8 +164,6 @@ def test_prepare_folder__resuming_where_nothing_is_starts_a_run(tmp_path: Path) 
     prepare_folder(TrainConfig(), tmp_path / "some" / "run", resume=True)
     assert sorted(contents(tmp_path / "some" / "run")) == ["config.yaml", "manifest.json"]
 
-
-# ---- interruptions ----
 
 STEPS = 1500
 

@@ -111,8 +111,6 @@ def test_validate__recounts_the_best_and_the_passes_of_the_start(record: Episode
     assert verdict_of(dataclasses.replace(record, **change)).problem is not None
 
 
-# ---- behaviour ----
-
 # undefined behaviour, which instcombine uses and plain code generation does not
 OVERFLOWS = """
 #include <limits.h>

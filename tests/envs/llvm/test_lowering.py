@@ -106,9 +106,6 @@ def test_lower__refuses_an_unknown_lowering(write) -> None:
     assert check_lowering("oz") == LOWERINGS["oz"]
 
 
-# ---- finding clang ----
-
-
 def test_find_clang__is_of_libllvms_version(fresh_clang) -> None:
     assert clang_version(fresh_clang())[0] == load_library().version[0]
 

@@ -272,8 +272,6 @@ def test_instruction_count__ignores_debug_info():
             assert one.instcount().tolist() == other.instcount().tolist()
 
 
-# ---- forks ----
-
 # gvn-sink of LLVM 19 gives different results in one process for the same bitcode
 RANDOM_PASSES = [item for item in PASSES if item.name != "gvn-sink"]
 

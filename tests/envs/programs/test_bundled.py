@@ -36,9 +36,6 @@ def output_at(program: Program, pipeline: str | None) -> tuple[int | None, str]:
     return result.status, result.output
 
 
-# ---- what is there ----
-
-
 def test_programs__are_many_and_of_every_size() -> None:
     sizes = [entry["oz"]["instructions"] for entry in manifest().values()]
     assert len(sizes) >= 40
@@ -117,9 +114,6 @@ def test_select__suggests_the_nearest(name, nearest) -> None:
         select(name, "oz")
 
 
-# ---- what they do ----
-
-
 @pytest.mark.parametrize("key", SAMPLE)
 def test_program__prints_the_recorded_output_at_o0_and_oz(key) -> None:
     program = load_programs(f"bundled://{key}")[0]
@@ -138,9 +132,6 @@ def test_programs__all_print_the_recorded_output_at_oz() -> None:
         if found != (0, program.run.output):
             wrong[program.uri] = found
     assert wrong == {}
-
-
-# ---- the check that they match their sources ----
 
 
 @pytest.mark.slow

@@ -34,9 +34,6 @@ def instructions(program: Program) -> int:
         return session.instruction_count
 
 
-# ---- files ----
-
-
 @pytest.mark.parametrize(
     ("name", "content", "language", "lowering"),
     [
@@ -131,9 +128,6 @@ def test_file__that_is_missing_or_of_another_kind_is_refused(write, tmp_path) ->
         FileSource(tmp_path / "gone.c").load()
     with pytest.raises(UnknownProgramError, match=r"notes\.txt: files of the kinds .* are programs, '\.txt' is not"):
         FileSource(write("notes.txt", "")).load()
-
-
-# ---- names and objects ----
 
 
 def test_load_programs__suggests_the_nearest_name() -> None:

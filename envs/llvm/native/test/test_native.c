@@ -63,8 +63,6 @@ static void check_failure(dojo_status status, dojo_status expected, char *error,
         check_failure(status, expected, error, text, __LINE__);                                    \
     } while (0)
 
-/* ---- helpers ---- */
-
 static dojo_session *open_bytes(const void *bytes, size_t size) {
     dojo_session *session;
     REQUIRE(dojo_session_open(library, bytes, size, &session, &error));
@@ -187,8 +185,6 @@ static const char *const PIPELINES[] = {
 };
 enum { PIPELINE_COUNT = sizeof PIPELINES / sizeof *PIPELINES };
 
-/* ---- libraries and programs ---- */
-
 static void test_library(const char *path) {
     unsigned version[3];
     dojo_library_version(library, version);
@@ -271,8 +267,6 @@ static void test_open(void) {
     dojo_session_close(untargeted);
 }
 
-/* ---- passes ---- */
-
 static void test_run(void) {
     dojo_session *session = open_text(PROGRAM);
     const dojo_state *state = dojo_session_state(session);
@@ -322,8 +316,6 @@ static void test_round_trips(void) {
     }
     dojo_session_close(session);
 }
-
-/* ---- the hash ---- */
 
 typedef struct text_pair {
     const char *what, *one, *other;
@@ -635,8 +627,6 @@ static void test_hash(void) {
         check_pair(&EQUAL[i], true, __LINE__);
 }
 
-/* ---- forks ---- */
-
 static void test_fork(void) {
     dojo_session *parent = open_text(PROGRAM);
     run(parent, "function(sroa)");
@@ -708,8 +698,6 @@ static void test_materialize(void) {
     dojo_session_close(fork);
 }
 
-/* ---- machine code ---- */
-
 static void test_object(void) {
     dojo_session *session = open_text(PROGRAM);
     char *object;
@@ -765,8 +753,6 @@ static void test_emission_error(void) {
     dojo_session_close(session);
 }
 
-/* ---- threads ---- */
-
 enum { THREADS = 8 };
 
 typedef struct worker {
@@ -812,8 +798,6 @@ static void test_threads(void) {
     }
     free(workers);
 }
-
-/* ---- the floor of a benchmark ---- */
 
 static void test_benchmark_floor(void) {
     dojo_session *session = open_text(PROGRAM);

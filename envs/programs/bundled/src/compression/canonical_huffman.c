@@ -46,8 +46,6 @@ struct stream {
     bool error;
 };
 
-/* ---- priority queue ordered by weight, ties by node index ---- */
-
 static bool item_before(const struct heap_item *a, const struct heap_item *b) {
     return a->weight != b->weight ? a->weight < b->weight : a->node < b->node;
 }
@@ -82,8 +80,6 @@ static struct heap_item heap_pop(struct heap *h) {
     h->items[i] = last;
     return top;
 }
-
-/* ---- code construction ---- */
 
 /* Shorten over-long codes to MAX_CODE_LEN, then lengthen others until Kraft's sum fits. */
 static void limit_lengths(uint8_t len[SYMBOLS]) {
@@ -181,8 +177,6 @@ static void decoder_init(struct decoder *d, const struct huff_code codes[SYMBOLS
     }
 }
 
-/* ---- bit streams, most significant bit first ---- */
-
 static void write_bits(struct stream *s, uint32_t bits, int n) {
     s->window = s->window << n | bits;
     s->avail += n;
@@ -226,8 +220,6 @@ static bool overran(const struct stream *s) {
     return s->pos > s->cap + 3;
 }
 
-/* ---- header: code lengths as nibbles, 0xF escapes a run of zero lengths ---- */
-
 static void write_lengths(struct stream *out, const uint8_t len[SYMBOLS]) {
     for (int s = 0; s < SYMBOLS;) {
         int run = 0;
@@ -258,8 +250,6 @@ static bool read_lengths(struct stream *in, uint8_t len[SYMBOLS]) {
     }
     return true;
 }
-
-/* ---- public interface ---- */
 
 /* Returns the packed size, or 0 if it does not fit in dst. */
 size_t huff_encode(const uint8_t *src, size_t n, uint8_t *dst, size_t cap) {
@@ -321,8 +311,6 @@ long huff_decode(uint8_t *src, size_t n, uint8_t *dst, size_t cap) {
     }
     return (long)total;
 }
-
-/* ---- self-test ---- */
 
 static const char prose[] =
     "The harbour master kept two ledgers: one for the ships that came in with the tide, "

@@ -66,8 +66,6 @@ static const uint8_t dist_extra[DIST_CODES] = {0, 0, 0, 0, 1, 1, 2, 2,  3,  3,  
 static const uint8_t clen_order[CLEN_CODES] = {16, 17, 18, 0, 8,  7, 9,  6, 10, 5,
                                                11, 4,  12, 3, 13, 2, 14, 1, 15};
 
-/* ---- integrity checks ---- */
-
 static uint32_t crc_table[256];
 
 static void crc_init(void) {
@@ -100,8 +98,6 @@ static uint32_t adler32_update(uint32_t adler, const uint8_t *p, size_t n) {
     }
     return b << 16 | a;
 }
-
-/* ---- input ---- */
 
 static void fail(inflater *s, inf_result why) {
     if (s->error == INF_OK)
@@ -147,8 +143,6 @@ static uint32_t take_be32(inflater *s) {
     return v;
 }
 
-/* ---- output ---- */
-
 static void flush_window(inflater *s) {
     size_t start = s->flushed % WINDOW_SIZE;
     size_t len = s->out_pos - s->flushed;
@@ -176,8 +170,6 @@ static void emit_copy(inflater *s, unsigned length, unsigned distance) {
     while (length--)
         emit(s, s->window[(s->out_pos - distance) % WINDOW_SIZE]);
 }
-
-/* ---- prefix codes ---- */
 
 /* Returns 0 for a complete code, > 0 for an incomplete one, < 0 for an impossible one. */
 static int build_table(code_table *t, const uint8_t *lengths, unsigned n) {
@@ -223,8 +215,6 @@ static void fixed_lengths(uint8_t litlen[LITLEN_CODES], uint8_t dist[DIST_CODES]
     memset(litlen + 280, 8, 8);
     memset(dist, 5, DIST_CODES);
 }
-
-/* ---- blocks ---- */
 
 static void stored_block(inflater *s) {
     to_byte_boundary(s);
@@ -344,8 +334,6 @@ static void inflate_blocks(inflater *s) {
     flush_window(s);
 }
 
-/* ---- framing ---- */
-
 static void zlib_header(inflater *s) {
     unsigned cmf = take(s, 8);
     unsigned flg = take(s, 8);
@@ -412,8 +400,6 @@ inf_result inflate_frame(inf_frame frame, const uint8_t *in, size_t len, inf_sin
     free(s);
     return result;
 }
-
-/* ---- a small deflate writer, used by the self-test ---- */
 
 typedef struct {
     uint8_t *out;
@@ -506,8 +492,6 @@ static void put_stored_block(deflater *d, const uint8_t *p, size_t n, bool last)
     while (n--)
         put(d, *p++, 8);
 }
-
-/* ---- self-test ---- */
 
 typedef struct {
     uint8_t data[2048];

@@ -61,8 +61,6 @@ typedef struct match_finder {
     int32_t prev[WINDOW_SIZE];
 } match_finder;
 
-/* ---- growable output buffer ---- */
-
 static void buf_put(byte_buf *b, uint8_t byte) {
     if (b->len == b->cap) {
         size_t cap = b->cap ? b->cap * 2 : 256;
@@ -81,8 +79,6 @@ static void buf_release(byte_buf *b) {
     free(b->data);
     memset(b, 0, sizeof *b);
 }
-
-/* ---- bit I/O, least significant bit first ---- */
 
 static void put_bits(bit_writer *w, uint32_t value, unsigned count) {
     w->acc |= value << w->fill;
@@ -135,8 +131,6 @@ static uint32_t get_gamma(bit_reader *r) {
     }
     return (1u << log) | get_bits(r, log);
 }
-
-/* ---- match finder ---- */
 
 static unsigned hash3(const uint8_t *p) {
     uint32_t v = (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16;
@@ -196,8 +190,6 @@ static match finder_longest(const match_finder *f, int pos) {
         best.length = 0;
     return best;
 }
-
-/* ---- public interface ---- */
 
 static uint32_t content_check(const uint8_t *p, size_t n) {
     uint32_t a = 1, b = 0;
@@ -298,8 +290,6 @@ const char *lz_strerror(lz_status status) {
     }
     return "unknown";
 }
-
-/* ---- self-test ---- */
 
 static uint32_t rng_state = 0x2545f491u;
 

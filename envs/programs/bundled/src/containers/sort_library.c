@@ -21,8 +21,6 @@ typedef struct {
 
 enum { SMALL_RUN = 12 };
 
-/* ---- primitives ---- */
-
 static void swap_bytes(char *a, char *b, size_t size) {
     while (size >= sizeof(uint64_t)) {
         uint64_t x, y;
@@ -57,8 +55,6 @@ static void insertion_sort(const span *s, size_t lo, size_t hi) {
     }
 }
 
-/* ---- heap sort ---- */
-
 static void sift_down(const span *s, size_t lo, size_t root, size_t n) {
     for (;;) {
         size_t child = 2 * root + 1;
@@ -89,8 +85,6 @@ bool heap_sort(void *base, size_t n, size_t size, compare_fn compare, void *ctx)
     heap_sort_range(&s, 0, n);
     return true;
 }
-
-/* ---- introsort ---- */
 
 /* Puts the median of three samples at lo. */
 static void choose_pivot(const span *s, size_t lo, size_t hi) {
@@ -149,8 +143,6 @@ bool intro_sort(void *base, size_t n, size_t size, compare_fn compare, void *ctx
     return true;
 }
 
-/* ---- merge sort, bottom-up, stable ---- */
-
 static void merge_runs(const span *s, char *out, size_t lo, size_t mid, size_t hi) {
     size_t i = lo, j = mid;
     for (size_t k = lo; k < hi; k++) {
@@ -188,8 +180,6 @@ bool merge_sort(void *base, size_t n, size_t size, compare_fn compare, void *ctx
     return true;
 }
 
-/* ---- radix sort for unsigned 32-bit keys at a fixed offset, stable ---- */
-
 bool radix_sort_u32(void *base, size_t n, size_t size, size_t key_offset) {
     char *scratch = malloc(n * size + 1);
     if (!scratch)
@@ -224,8 +214,6 @@ bool radix_sort_u32(void *base, size_t n, size_t size, size_t key_offset) {
     return true;
 }
 
-/* ---- multikey quicksort for C strings ---- */
-
 static int char_at(const char *s, size_t depth) {
     return (unsigned char)s[depth];
 }
@@ -258,8 +246,6 @@ void string_sort(const char **v, size_t n, size_t depth) {
         depth++;
     }
 }
-
-/* ---- self-test ---- */
 
 typedef struct {
     uint32_t key;

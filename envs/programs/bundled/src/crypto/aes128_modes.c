@@ -29,8 +29,6 @@ typedef struct {
 
 static uint8_t sbox[256], inv_sbox[256];
 
-/* ---- GF(2^8) ---- */
-
 static uint8_t xtime(uint8_t a) {
     return (uint8_t)(a << 1 ^ ((a & 0x80) ? 0x1b : 0));
 }
@@ -65,8 +63,6 @@ static void build_sboxes(void) {
     sbox[0] = 0x63;
     inv_sbox[0x63] = 0;
 }
-
-/* ---- block cipher ---- */
 
 void aes128_set_key(aes128 *a, const uint8_t key[16]) {
     uint8_t *w = a->round_key[0];
@@ -152,8 +148,6 @@ void aes128_decrypt(const aes128 *a, uint8_t s[16]) {
     xor_block(s, a->round_key[0]);
 }
 
-/* ---- CBC ---- */
-
 /* dst needs room for len rounded up to the next whole block; returns the padded size. */
 size_t aes_cbc_encrypt(const aes128 *a, const uint8_t iv[16], const uint8_t *src, size_t len,
                        uint8_t *dst) {
@@ -192,8 +186,6 @@ long aes_cbc_decrypt(const aes128 *a, const uint8_t iv[16], const uint8_t *src, 
     return bad ? -1 : (long)(len - pad);
 }
 
-/* ---- CTR ---- */
-
 void aes_ctr_init(aes_ctr *c, const uint8_t key[16], const uint8_t nonce[12]) {
     aes128_set_key(&c->cipher, key);
     memcpy(c->counter, nonce, 12);
@@ -214,8 +206,6 @@ void aes_ctr_crypt(aes_ctr *c, uint8_t *data, size_t len) {
         data[i] ^= c->keystream[c->used++];
     }
 }
-
-/* ---- CMAC ---- */
 
 static void double_block(uint8_t b[16]) {
     uint8_t carry = b[0] >> 7;
@@ -255,8 +245,6 @@ void aes_cmac_final(aes_cmac *m, uint8_t tag[16]) {
     xor_block(tag, subkey);
     aes128_encrypt(&m->cipher, tag);
 }
-
-/* ---- self-test ---- */
 
 static unsigned from_hex(const char *hex, uint8_t *out) {
     static const char digits[] = "0123456789abcdef";

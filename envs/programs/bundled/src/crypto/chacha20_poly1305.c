@@ -37,8 +37,6 @@ static void store_le64(uint8_t *p, uint64_t v) {
     store_le32(p + 4, (uint32_t)(v >> 32));
 }
 
-/* ---- ChaCha20 ---- */
-
 struct chacha20 {
     uint32_t state[16];
     uint8_t block[64];
@@ -84,8 +82,6 @@ static void chacha20_xor(struct chacha20 *c, uint8_t *data, size_t len) {
         *data++ ^= c->block[c->used++];
     }
 }
-
-/* ---- Poly1305: h = (h + block) * r mod 2^130 - 5, in five 26-bit limbs ---- */
 
 struct poly1305 {
     uint32_t r[5], h[5];
@@ -187,8 +183,6 @@ static void poly1305_final(struct poly1305 *p, uint8_t tag[TAG_LEN]) {
     }
 }
 
-/* ---- AEAD ---- */
-
 static void compute_tag(const uint8_t one_time_key[32], const uint8_t *aad, size_t aad_len,
                         const uint8_t *data, size_t len, uint8_t tag[TAG_LEN]) {
     struct poly1305 poly;
@@ -240,8 +234,6 @@ bool aead_open(const uint8_t key[KEY_LEN], const uint8_t nonce[NONCE_LEN], const
     chacha20_xor(&c, data, len);
     return true;
 }
-
-/* ---- record layer: 4-byte sequence number is both nonce suffix and associated data ---- */
 
 struct session {
     uint8_t key[KEY_LEN];

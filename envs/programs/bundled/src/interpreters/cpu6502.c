@@ -7,8 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- instruction set description ---- */
-
 /* clang-format off */
 #define OPERATIONS(X)                                                                             \
     X(ADC) X(AND) X(ASL) X(BCC) X(BCS) X(BEQ) X(BIT) X(BMI) X(BNE) X(BPL) X(BRK) X(BVC) X(BVS)    \
@@ -84,8 +82,6 @@ static const struct opcode opcodes[256] = {
     OP(0xa8, TAY, IMP, 2), OP(0xaa, TAX, IMP, 2),  OP(0xba, TSX, IMP, 2),  OP(0x88, DEY, IMP, 2),
     OP(0xca, DEX, IMP, 2), OP(0xc8, INY, IMP, 2),  OP(0xe8, INX, IMP, 2),
 };
-
-/* ---- machine state ---- */
 
 enum {
     FLAG_C = 0x01,
@@ -170,8 +166,6 @@ static uint8_t set_nz(struct cpu *c, uint8_t v) {
     return v;
 }
 
-/* ---- addressing ---- */
-
 static uint16_t indexed(struct cpu *c, uint16_t base, uint8_t index, bool penalty) {
     uint16_t addr = (uint16_t)(base + index);
     if (penalty && (addr ^ base) & 0xff00)
@@ -211,8 +205,6 @@ static uint16_t effective_address(struct cpu *c, const struct opcode *op) {
     }
     return 0;
 }
-
-/* ---- arithmetic ---- */
 
 static void add_binary(struct cpu *c, uint8_t v) {
     unsigned sum = c->a + v + (c->p & FLAG_C);
@@ -268,8 +260,6 @@ static uint8_t shift(struct cpu *c, enum operation op, uint8_t v) {
         v |= (uint8_t)(carry_in << 7);
     return set_nz(c, v);
 }
-
-/* ---- execution ---- */
 
 static void branch(struct cpu *c, uint16_t target, bool taken) {
     if (!taken)
@@ -484,8 +474,6 @@ void cpu_step(struct cpu *c) {
     }
 }
 
-/* ---- disassembler ---- */
-
 static const char *const operand_formats[] = {
     [IMP] = "",        [ACC] = "A",       [IMM] = "#$%02x",    [ZPG] = "$%02x",
     [ZPX] = "$%02x,X", [ZPY] = "$%02x,Y", [ABS] = "$%04x",     [ABX] = "$%04x,X",
@@ -523,8 +511,6 @@ int disassemble(const uint8_t *code, uint16_t at, char *line, size_t cap) {
     }
     return 1 + extra;
 }
-
-/* ---- demonstration board: 64 KiB of RAM with a character port and a timer interrupt ---- */
 
 enum { PORT_OUT = 0xf001, PORT_TIMER = 0xf002, PROGRAM_BASE = 0x8000, STEP_LIMIT = 40000 };
 

@@ -113,8 +113,6 @@ struct lisp {
 
 static obj *eval(lisp *L, obj *expr, obj *env);
 
-/* ---- errors and checked memory ---- */
-
 static obj *fail(lisp *L, const char *format, ...) {
     va_list ap;
     if (L->error[0] == '\0') {
@@ -140,8 +138,6 @@ static char *copy_text(const char *s, size_t len) {
     copy[len] = '\0';
     return copy;
 }
-
-/* ---- garbage collector ---- */
 
 static void push(lisp *L, obj *o) {
     if (L->sp == L->stack_cap) {
@@ -251,8 +247,6 @@ static obj *allocate(lisp *L, tag t) {
     return o;
 }
 
-/* ---- constructors and accessors ---- */
-
 static obj *make_int(lisp *L, int64_t v) {
     obj *o = allocate(L, TAG_INT);
     o->as.integer = v;
@@ -349,8 +343,6 @@ static obj *append_reversed(lisp *L, obj *reversed, obj *tail) {
     return tail;
 }
 
-/* ---- printer ---- */
-
 static void emit_bytes(lisp *L, const char *s, size_t len) {
     if (L->out_len + len + 1 > L->out_cap) {
         L->out_cap = (L->out_len + len + 1) * 2;
@@ -443,8 +435,6 @@ static void print(lisp *L, const obj *o, bool quoted) {
         break;
     }
 }
-
-/* ---- reader ---- */
 
 static void skip_blanks(lisp *L) {
     for (;; L->input++) {
@@ -571,8 +561,6 @@ static obj *read_expr(lisp *L) {
     }
 }
 
-/* ---- environments ---- */
-
 static obj *find_binding(const obj *env, const obj *name) {
     for (; env; env = env->as.env.parent) {
         for (obj *b = env->as.env.bindings; is(b, TAG_PAIR); b = cdr(b)) {
@@ -615,8 +603,6 @@ static obj *bind_arguments(lisp *L, const obj *closure, obj *args) {
         return fail(L, "too many arguments");
     return env;
 }
-
-/* ---- evaluator ---- */
 
 static obj *eval_each(lisp *L, obj *exprs, obj *env) {
     obj *reversed = L->nil;
@@ -893,8 +879,6 @@ static obj *eval(lisp *L, obj *expr, obj *env) {
         push(L, result);
     return result;
 }
-
-/* ---- primitives ---- */
 
 static bool int_arg(lisp *L, const obj *o, int64_t *out) {
     if (!is(o, TAG_INT)) {
@@ -1265,8 +1249,6 @@ static const struct {
     {"while", FORM_WHILE},
 };
 
-/* ---- embedding interface ---- */
-
 lisp *lisp_open(void) {
     lisp *L = must_alloc(NULL, sizeof *L);
     memset(L, 0, sizeof *L);
@@ -1325,8 +1307,6 @@ void lisp_close(lisp *L) {
     free(L->out);
     free(L);
 }
-
-/* ---- demonstration programs ---- */
 
 static const char prelude[] =
     "(define (map f xs) (if (null? xs) '() (cons (f (car xs)) (map f (cdr xs)))))\n"

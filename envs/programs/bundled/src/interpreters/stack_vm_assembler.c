@@ -67,8 +67,6 @@ enum {
     FUEL = 60000
 };
 
-/* ---- assembler ---- */
-
 typedef struct {
     char name[NAME_MAX_LEN + 1];
     int32_t value;
@@ -259,8 +257,6 @@ bool assemble(assembler *a, const char *source) {
     }
     return true;
 }
-
-/* ---- virtual machine ---- */
 
 typedef enum {
     VM_OK,
@@ -500,8 +496,6 @@ vm_status vm_run(vm *m) {
     }
     return VM_OUT_OF_FUEL;
 }
-
-/* ---- sample programs ---- */
 
 static const char fibonacci[] = "        push 15  call fib  putn  halt\n"
                                 "fib:    enter 1 0            ; fib(n)\n"
