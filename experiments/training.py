@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Mapping
 from functools import partial
@@ -14,6 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from compiler_dojo.agents.files import write_atomically
+from compiler_dojo.agents.ppo import CHECKPOINT as LEARNER
 from compiler_dojo.agents.ppo import PPOConfig, PPOLearner
 from compiler_dojo.agents.sequence_search import greedy_sequence
 from compiler_dojo.envs.errors import InvalidConfigError
@@ -41,6 +43,7 @@ def train(config: TrainConfig, out: Path, console: Console, resume: bool = False
     Raises:
         InvalidConfigError: the folder holds a run already and ``resume`` is not set, or holds another one.
     """
+    config = resolve(config)
     check(config)
     prepare_folder(config, out, resume)
     if not (out / AGENT / POLICY).exists():
@@ -55,13 +58,21 @@ def train(config: TrainConfig, out: Path, console: Console, resume: bool = False
     console.print(f"run folder: {out}  (config, TensorBoard logs, records, weights, {PICTURE})")
 
 
+def resolve(config: TrainConfig) -> TrainConfig:
+    """The configuration with every hyper-parameter of the learner spelled out.
+
+    Raises:
+        InvalidConfigError: an unknown hyper-parameter, or a value that makes no sense.
+    """
+    return dataclasses.replace(config, learner=to_mapping(from_mapping(PPOConfig, config.learner, "learner.")))
+
+
 def check(config: TrainConfig) -> None:
     """Find mistakes before anything is written.
 
     Raises:
-        DojoError: an unknown hyper-parameter, program set, pass, observation or lowering.
+        DojoError: an unknown program set, pass, observation or lowering, or one that PPO cannot use.
     """
-    from_mapping(PPOConfig, config.learner, "learner.")
     for programs in (config.train_programs, config.test_programs):
         env = _unwrapped(config.env, programs)
         if not isinstance(env.observation_space, Box) or len(env.observation_space.shape) != 1:
@@ -92,7 +103,7 @@ def _progress(console: Console) -> Progress:
 def _learn(config: TrainConfig, out: Path, console: Console) -> None:
     learner = PPOLearner(from_mapping(PPOConfig, config.learner, "learner."), config.seed, out / LOGS)
     checkpoint = out / CHECKPOINT
-    if checkpoint.exists():
+    if (checkpoint / LEARNER).exists():
         learner.load(checkpoint)
         console.print(f"resuming after {learner.steps_done} steps and {learner.seconds_done:.0f} s")
     saved = learner.seconds_done

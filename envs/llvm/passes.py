@@ -81,7 +81,8 @@ PASSES: tuple[Pass, ...] = _table(
 
 
 # What -Oz is made of, and what shrinks code beyond it; without passes that mostly make code larger. Uniformly random
-# lists of 45 cost 1.5% after -Oz, of all passes 17% (geomean over the held-out bundled programs).
+# lists of 45 end at 0.989 of -Oz with these and at 0.888 with all passes (geomean over the held-out bundled programs:
+# `dojo evaluate --agent random --episodes 3 --set start=Oz --set passes=size`).
 _SIZE_PASSES = """
     adce aggressive-instcombine argpromotion bdce constmerge constraint-elimination correlated-propagation deadargelim
     dse early-cse<memssa> function-attrs globaldce globalopt gvn gvn<no-pre;no-load-pre> gvn-hoist indvars

@@ -24,7 +24,7 @@ from compiler_dojo.envs.programs import load_programs
 from compiler_dojo.experiments.config import TrainConfig, from_mapping, load_preset, to_mapping
 from compiler_dojo.experiments.evaluation import by_agent
 from compiler_dojo.experiments.records import EpisodeRecord, read_records
-from compiler_dojo.experiments.training import prepare_folder
+from compiler_dojo.experiments.training import prepare_folder, resolve
 
 DEBUG = load_preset(TrainConfig, "debug")
 AGENTS = ["ppo", "random policy (mean of 2)", "best single sequence"]
@@ -45,9 +45,9 @@ def test_debug_run__has_nothing_to_complain_about(debug_run: Run) -> None:
 
 def test_debug_run__leaves_the_resolved_config_and_the_circumstances(debug_run: Run) -> None:
     values = yaml.safe_load((debug_run.folder / "config.yaml").read_text())
-    assert from_mapping(TrainConfig, values) == DEBUG
+    assert from_mapping(TrainConfig, values) == resolve(DEBUG)
     manifest = json.loads((debug_run.folder / "manifest.json").read_text())
-    assert manifest["config"] == values == to_mapping(DEBUG)
+    assert manifest["config"] == values == to_mapping(resolve(DEBUG))
     assert "train --preset debug" in manifest["command"]
 
 

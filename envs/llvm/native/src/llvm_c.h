@@ -156,7 +156,6 @@ enum {
 
 #define LLVM_C_FUNCTIONS(X)                                                                        \
     /* contexts, diagnostics, memory */                                                            \
-    X(void, GetVersion, (unsigned *, unsigned *, unsigned *))                                      \
     X(LLVMContextRef, ContextCreate, (void))                                                       \
     X(void, ContextDispose, (LLVMContextRef))                                                      \
     X(void, ContextSetDiscardValueNames, (LLVMContextRef, LLVMBool))                               \
@@ -166,8 +165,6 @@ enum {
     X(void, DisposeMessage, (char *))                                                              \
     X(char *, GetErrorMessage, (LLVMErrorRef))                                                     \
     X(void, DisposeErrorMessage, (char *))                                                         \
-    X(LLVMMemoryBufferRef, CreateMemoryBufferWithMemoryRange,                                      \
-      (const char *, size_t, const char *, LLVMBool))                                              \
     X(LLVMMemoryBufferRef, CreateMemoryBufferWithMemoryRangeCopy,                                  \
       (const char *, size_t, const char *))                                                        \
     X(const char *, GetBufferStart, (LLVMMemoryBufferRef))                                         \
