@@ -7,7 +7,11 @@ import gymnasium as gym
 
 PASS_ORDERING_ID = "CompilerDojo/PassOrdering-v0"
 
-gym.register(id=PASS_ORDERING_ID, entry_point="compiler_dojo.envs.pass_ordering:PassOrderingEnv")
+gym.register(
+    id=PASS_ORDERING_ID,
+    entry_point="compiler_dojo.envs.pass_ordering:PassOrderingEnv",
+    vector_entry_point="compiler_dojo.envs.pass_ordering_vector:PassOrderingVectorEnv",
+)
 
 
 def __getattr__(name: str) -> object:

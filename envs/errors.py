@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from pathlib import Path
 
 
 class DojoError(Exception):
@@ -22,6 +23,10 @@ class InvalidProgramError(DojoError):
     """A program does not parse, defines nothing, or does not verify."""
 
 
+class UnreadableProgramError(InvalidProgramError):
+    """A program is not IR that this LLVM can read."""
+
+
 class CompilationError(InvalidProgramError):
     """A C or C++ source does not compile; the message carries clang's diagnostics."""
 
@@ -32,6 +37,36 @@ class UnknownProgramError(DojoError, LookupError):
 
 class PassFailedError(DojoError):
     """LLVM refused to run a pipeline."""
+
+
+class CompilerFailedError(DojoError):
+    """The compiler's process did not survive a request.
+
+    Attributes:
+        pipeline: text of the pass that was run, or what else was asked for.
+        reproducer: folder with what is needed to see it again (`dojo reduce` makes it smaller), or None.
+    """
+
+    def __init__(self, message: str, pipeline: str = "", reproducer: Path | None = None) -> None:
+        super().__init__(message)
+        self.pipeline = pipeline
+        self.reproducer = reproducer
+
+
+class CompilerCrashedError(CompilerFailedError):
+    """LLVM crashed: a segmentation fault, an abort, a fatal error, or no memory left."""
+
+
+class CompilerTimeoutError(CompilerFailedError):
+    """A pass took longer than its limit."""
+
+
+class CompilerLostError(CompilerFailedError):
+    """The compiler's process ended for a reason that is not known, such as a kill from outside."""
+
+
+class ReplayError(DojoError):
+    """Running the same passes again gave another module: a pass is not deterministic."""
 
 
 class UnknownPassError(DojoError, LookupError):

@@ -21,14 +21,17 @@ from compiler_dojo.envs.errors import (
     SessionClosedError,
     did_you_mean,
 )
+from compiler_dojo.envs.llvm.cache import TransitionCache, shared_cache
 from compiler_dojo.envs.llvm.passes import Pass, pipeline_text, select_passes
-from compiler_dojo.envs.llvm.session import CompilerSession
+from compiler_dojo.envs.llvm.session import CompilerSession, PassResult
+from compiler_dojo.envs.llvm.worker import Isolation, make_isolation
 from compiler_dojo.envs.observations import EpisodeView, ObservationChoice, make_observation
 from compiler_dojo.envs.prepared import PreparedProgram, Start, prepare
 from compiler_dojo.envs.programs import Program, ProgramSet, load_programs
 from compiler_dojo.envs.rewards import CostReduction, Reward
 
 STOP = "stop"
+NOTHING_RUN = PassResult(False, 0.0)
 
 
 class Seconds(float):
@@ -92,12 +95,15 @@ class PassOrderingEnv(gym.Env[Any, np.int64], EzPickle):
 
     ## Episode End
     *Truncation*: ``budget`` passes were run (45 by default); a pass that changes nothing counts too.
-    *Termination*: the ``stop`` action, or a pass that LLVM refused (``info["error"]``, reward ``reward.error_value``).
+    *Termination*: the ``stop`` action, or a pass that failed (``info["error"]``, reward ``reward.error_value``).
 
     ## Information
     ``program`` (URI), ``cost``, ``baselines`` (costs to compare with: at O0 and at -Oz), ``passes_left`` and
     ``action_mask``; after a step also ``pass`` (name), ``changed`` (False when the module is as before) and
-    ``seconds`` (inside LLVM, :class:`Seconds`).
+    ``seconds`` (inside LLVM, :class:`Seconds`; 0 when the result was remembered).
+
+    ``error`` is there when a pass crashed, took too long or was refused: ``class`` and ``message`` of the error, the
+    ``pass``, and ``reproducer``: the folder with what is needed to see it again (empty when there is none).
 
     ## Arguments
     - ``programs``: ``"bundled/train"`` and the like, a path or glob, a Program, a ProgramSet (see ``load_programs``).
@@ -109,6 +115,11 @@ class PassOrderingEnv(gym.Env[Any, np.int64], EzPickle):
     - ``passes``: the actions: ``"all"``, ``"size"`` (51 passes that tend to shrink code), or names in the order wanted.
     - ``lowering``: how C and C++ become IR: ``"oz"`` (what clang -Oz itself uses) or ``"compilergym"`` (to compare with
       published numbers; it makes -Oz look weaker).
+    - ``isolation``: ``"process"`` runs LLVM in a worker process that all environments of this process share: a crash or
+      hang ends the episode that caused it and nothing else. ``"none"`` runs it in this process, for debuggers.
+      ``Isolation(pass_seconds=..., memory_bytes=..., threads=...)`` sets limits of your own.
+    - ``cache``: remember what passes did (exact; up to 256 MiB that all environments of this process share), or an own
+      :class:`~compiler_dojo.envs.llvm.cache.TransitionCache`.
     - ``render_mode``: ``"ansi"``: :meth:`render` says what the last pass did; :meth:`ir_diff` shows the IR diff.
 
     ## Version History
@@ -127,9 +138,13 @@ class PassOrderingEnv(gym.Env[Any, np.int64], EzPickle):
         stop: bool = False,
         passes: str | Sequence[str] = "all",
         lowering: str = "oz",
+        isolation: str | Isolation = "process",
+        cache: bool | TransitionCache = True,
         render_mode: str | None = None,
     ) -> None:
-        EzPickle.__init__(self, programs, observation, reward, start, budget, stop, passes, lowering, render_mode)
+        EzPickle.__init__(
+            self, programs, observation, reward, start, budget, stop, passes, lowering, isolation, cache, render_mode
+        )
         if start not in ("O0", "Oz"):
             raise InvalidConfigError(f"start must be 'O0' or 'Oz', got {start!r}")
         if not isinstance(budget, int) or budget < 1:
@@ -146,6 +161,9 @@ class PassOrderingEnv(gym.Env[Any, np.int64], EzPickle):
         self.start = start
         self.budget = budget
         self.render_mode = render_mode
+        make_isolation(isolation)  # refuses what makes no sense
+        self._isolation = isolation
+        self._cache = cache if isinstance(cache, TransitionCache) else shared_cache() if cache else None
         self._pipelines = tuple(item.pipeline.encode() for item in self.passes)
         self._observation = make_observation(observation)
         self._has_stop = stop
@@ -167,23 +185,25 @@ class PassOrderingEnv(gym.Env[Any, np.int64], EzPickle):
         for name in options:
             if name not in RESET_OPTIONS:
                 raise InvalidConfigError(f"unknown reset option {name!r}: {did_you_mean(name, RESET_OPTIONS)}")
-        prepared = prepare(self._choose_program(options.get("program")))
-        prefix = [self._index(item) for item in options.get("prefix", ())]
+        prepared = prepare(self._choose_program(options.get("program")), self._isolation)
+        prefix = [self.action_index(item) for item in options.get("prefix", ())]
         if any(index >= len(self.passes) for index in prefix):
             raise InvalidConfigError("a prefix holds passes; stop is none")
         if len(prefix) >= self.budget:
             raise InvalidConfigError(f"the prefix has {len(prefix)} passes and the budget is {self.budget}")
         self._end_session()
         self._prepared: PreparedProgram = prepared
-        self._session: CompilerSession = prepared.session(self.start)
+        self._session: CompilerSession = prepared.session(self.start, self._cache)
         self.actions: list[int] = []
+        self._stopped = False
         self._mask = np.ones(len(self.action_names), np.int8)
         histogram = np.zeros(len(self.action_names), np.float32)
         self._view = EpisodeView(self._session, prepared, histogram, self.budget, self.budget)
-        self._error: str | None = None
+        self._error: DojoError | None = None
         try:
             for action in prefix:
-                self._apply(action)
+                self._begin(action)
+                self._end()
             self._scale = self.reward.scale(prepared)
             self._cost = self._previous_cost = self.reward.cost(self._session, prepared)
             self._baselines = self.reward.baselines(prepared)
@@ -195,7 +215,23 @@ class PassOrderingEnv(gym.Env[Any, np.int64], EzPickle):
 
     def step(self, action: np.int64 | int) -> tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]:
         """Run one pass, or stop."""
-        return self.multistep((action,))
+        self.begin_step(action)
+        return self.end_step()
+
+    def begin_step(self, action: np.int64 | int) -> None:
+        """The first half of :meth:`step`: set the compiler to work. Several environments can do so at once."""
+        self._require_running()
+        index = self.action_index(action)
+        if self.render_mode == "ansi":
+            self._keep_previous()
+        self._begin(index)
+
+    def end_step(self) -> tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]:
+        """The second half of :meth:`step`: wait for the compiler."""
+        try:
+            return self._outcome(*self._end())
+        except DojoError as error:
+            return self._failure(error)
 
     def close(self) -> None:
         """Free the module. Closing twice is harmless."""
@@ -226,40 +262,23 @@ class PassOrderingEnv(gym.Env[Any, np.int64], EzPickle):
 
     def multistep(self, actions: Sequence[int | np.int64]) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """Run several passes and observe once at the end; the reward is their sum. An episode's end cuts it short."""
-        view = self._require_episode()
-        if not self._running:
-            raise EpisodeStateError("the episode has ended; call reset() first")
-        indices = [self._index(action) for action in actions]
-        terminated = False
-        changed = False
-        seconds = 0.0
+        view = self._require_running()
+        indices = [self.action_index(action) for action in actions]
         if self.render_mode == "ansi":
             self._keep_previous()
+        changed = False
+        seconds = 0.0
         try:
             for index in indices:
-                if self._has_stop and index == len(self.passes):
-                    self.actions.append(index)
-                    terminated = True
+                self._begin(index)
+                result = self._end()
+                changed |= result.changed
+                seconds += result.seconds
+                if self._stopped or view.passes_left == 0:
                     break
-                result = self._apply(index)
-                changed |= result[0]
-                seconds += result[1]
-                if view.passes_left == 0:
-                    break
-            cost = self.reward.cost(self._session, self._prepared) if changed else self._cost
-            reward = (self._cost - cost) / self._scale
-            self._previous_cost, self._cost = self._cost, cost
+            return self._outcome(changed, seconds)
         except DojoError as error:
-            self._error = f"{type(error).__name__}: {error}"
-            reward = self.reward.error_value
-            terminated = True
-        truncated = view.passes_left == 0
-        self._running = not (terminated or truncated)
-        info = self._info()
-        info["pass"] = self.action_names[self.actions[-1]] if self.actions else ""
-        info["changed"] = changed
-        info["seconds"] = Seconds(seconds)
-        return self._observation.observe(view), reward, terminated, truncated, info
+            return self._failure(error)
 
     def fork(self) -> PassOrderingEnv:
         """An independent environment in the same state of the same episode, with a copy of the generator."""
@@ -314,7 +333,7 @@ class PassOrderingEnv(gym.Env[Any, np.int64], EzPickle):
             return self.programs.sample(self.np_random)
         return choice if isinstance(choice, Program) else self.programs.get(choice)
 
-    def _index(self, action: int | np.int64 | str) -> int:
+    def action_index(self, action: int | np.int64 | str) -> int:
         """The index of an action given by index or name."""
         if isinstance(action, str):
             if action not in self._indices:
@@ -328,20 +347,53 @@ class PassOrderingEnv(gym.Env[Any, np.int64], EzPickle):
             raise InvalidActionError(f"actions are 0 to {len(self.action_names) - 1}, got {action!r}")
         return index
 
-    def _apply(self, index: int) -> tuple[bool, float]:
+    def _begin(self, index: int) -> None:
         view = self._view
         assert view is not None
         self.actions.append(index)
+        if self._has_stop and index == len(self.passes):
+            self._stopped = True
+            return
         view.passes_left -= 1
         view.histogram[index] += 1.0
-        changed, seconds = self._session.run(self._pipelines[index])
-        if changed:
+        self._session.begin(self._pipelines[index])
+
+    def _end(self) -> PassResult:
+        if self._stopped:
+            return NOTHING_RUN
+        result = self._session.end()
+        if result.changed:
             self._mask.fill(1)
         else:
-            self._mask[index] = 0
+            self._mask[self.actions[-1]] = 0
             if not self._mask.any():  # nothing is left to try, and some action must be taken
                 self._mask.fill(1)
-        return changed, seconds
+        return result
+
+    def _outcome(self, changed: bool, seconds: float) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        """What a step returns when its passes have run."""
+        cost = self.reward.cost(self._session, self._prepared) if changed else self._cost
+        reward = (self._cost - cost) / self._scale
+        self._previous_cost, self._cost = self._cost, cost
+        return self._step_result(reward, self._stopped, changed, seconds)
+
+    def _failure(self, error: DojoError) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        """What a step returns when a pass has failed."""
+        self._error = error
+        return self._step_result(self.reward.error_value, True, False, 0.0)
+
+    def _step_result(
+        self, reward: float, terminated: bool, changed: bool, seconds: float
+    ) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        view = self._view
+        assert view is not None
+        truncated = view.passes_left == 0
+        self._running = not (terminated or truncated)
+        info = self._info()
+        info["pass"] = self.action_names[self.actions[-1]] if self.actions else ""
+        info["changed"] = changed
+        info["seconds"] = Seconds(seconds)
+        return self._observation.observe(view), reward, terminated, truncated, info
 
     def _info(self) -> dict[str, Any]:
         assert self._view is not None
@@ -353,8 +405,20 @@ class PassOrderingEnv(gym.Env[Any, np.int64], EzPickle):
             "action_mask": self._mask.copy(),
         }
         if self._error is not None:
-            info["error"] = self._error
+            reproducer = getattr(self._error, "reproducer", None)
+            info["error"] = {
+                "class": type(self._error).__name__,
+                "message": str(self._error),
+                "pass": self.action_names[self.actions[-1]] if self.actions else "",
+                "reproducer": str(reproducer) if reproducer is not None else "",
+            }
         return info
+
+    def _require_running(self) -> EpisodeView:
+        view = self._require_episode()
+        if not self._running:
+            raise EpisodeStateError("the episode has ended; call reset() first")
+        return view
 
     def _require_episode(self) -> EpisodeView:
         if self._closed:

@@ -8,7 +8,9 @@ import threading
 from typing import Literal
 
 from compiler_dojo.envs.errors import InvalidConfigError, UnknownRewardError, did_you_mean
+from compiler_dojo.envs.llvm.cache import TransitionCache
 from compiler_dojo.envs.llvm.session import CompilerSession
+from compiler_dojo.envs.llvm.worker import Isolation
 from compiler_dojo.envs.metrics import METRICS
 from compiler_dojo.envs.programs.program import Program
 
@@ -32,23 +34,28 @@ class PreparedProgram:
 
     Args:
         program: the program; a fault in it is reported here.
+        isolation: where its sessions live.
 
     Raises:
         InvalidProgramError: the program does not parse or verify, is empty, or defines no function.
     """
 
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: Program, isolation: str | Isolation = "process") -> None:
         self.program = program
-        with CompilerSession(program.module, program.uri) as session:
+        self._identity = bytes.fromhex(program.sha256)[:16]
+        with CompilerSession(program.module, program.uri, isolation) as session:
             # forks that are never run hold bitcode only, not a parsed module
             self._sessions = {"O0": session.fork()}
         self._costs: dict[tuple[str, str], float] = {}
         self._log_counts: dict[str, float] = {}
         self._lock = threading.Lock()
 
-    def session(self, level: str = "O0") -> CompilerSession:
-        """A new session with the program as ``level`` leaves it."""
-        return self._at(level).fork()
+    def session(self, level: str = "O0", cache: TransitionCache | None = None) -> CompilerSession:
+        """A new session with the program as ``level`` leaves it, whose passes are remembered in ``cache``."""
+        session = self._at(level).fork()
+        if cache is not None:
+            session.remember(cache, self._identity)
+        return session
 
     def cost(self, metric: str, level: str) -> float:
         """The program's cost at a level, such as ``cost("instruction_count", "Oz")``.
@@ -82,20 +89,21 @@ class PreparedProgram:
             return self._sessions[level]
 
 
-_cache: collections.OrderedDict[Program, PreparedProgram] = collections.OrderedDict()
+_cache: collections.OrderedDict[tuple[Program, str | Isolation], PreparedProgram] = collections.OrderedDict()
 _cache_lock = threading.Lock()
 
 
-def prepare(program: Program) -> PreparedProgram:
+def prepare(program: Program, isolation: str | Isolation = "process") -> PreparedProgram:
     """The process's prepared form of a program; the least recently used of over 1,024 are forgotten."""
+    key = program, isolation
     with _cache_lock:
-        prepared = _cache.get(program)
+        prepared = _cache.get(key)
         if prepared is not None:
-            _cache.move_to_end(program)
+            _cache.move_to_end(key)
             return prepared
-    prepared = PreparedProgram(program)
+    prepared = PreparedProgram(program, isolation)
     with _cache_lock:
-        _cache[program] = prepared
+        _cache[key] = prepared
         while len(_cache) > CACHED_PROGRAMS:
             _cache.popitem(last=False)
     return prepared

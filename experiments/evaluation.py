@@ -75,7 +75,7 @@ def run_episode(
         hash=env.session.hash(),
         start_passes=START_PASSES[env.start],
         seconds=seconds,
-        error=info.get("error"),
+        error=f"{info['error']['class']}: {info['error']['message']}" if "error" in info else None,
     )
 
 

@@ -7,15 +7,33 @@ import functools
 import glob
 import os
 import sys
-from ctypes import POINTER, byref, c_char_p, c_double, c_float, c_int, c_int64, c_size_t, c_uint, c_uint64, c_void_p
+from ctypes import (
+    POINTER,
+    byref,
+    c_bool,
+    c_char_p,
+    c_double,
+    c_float,
+    c_int,
+    c_int64,
+    c_size_t,
+    c_uint,
+    c_uint32,
+    c_uint64,
+    c_void_p,
+)
 from pathlib import Path
 from typing import Any
 
 from compiler_dojo.envs.errors import (
+    CompilerCrashedError,
+    CompilerLostError,
+    CompilerTimeoutError,
     DojoError,
     InvalidProgramError,
     NativeLibraryError,
     PassFailedError,
+    UnreadableProgramError,
 )
 
 LIBLLVM_VARIABLE = "DOJO_LIBLLVM"
@@ -42,14 +60,15 @@ class State(ctypes.Structure):
     )
 
 
-PARSE_ERROR = 5
-
 _ERRORS: dict[int, type[DojoError]] = {
     1: NativeLibraryError,
     2: InvalidProgramError,
     3: PassFailedError,
     4: InvalidProgramError,
-    PARSE_ERROR: InvalidProgramError,
+    5: UnreadableProgramError,
+    6: CompilerCrashedError,
+    7: CompilerTimeoutError,
+    8: CompilerLostError,
 }
 
 # C strings that the caller frees come back as c_void_p: ctypes would copy a c_char_p and lose the pointer.
@@ -73,11 +92,34 @@ _PROTOTYPES: dict[str, tuple[Any, list[Any]]] = {
         c_int,
         [c_void_p, POINTER(c_char_p), c_size_t, POINTER(c_double), POINTER(c_double), POINTER(c_void_p)],
     ),
+    "dojo_worker_memory_size": (c_size_t, []),
+    "dojo_worker_prepare": (c_int, [c_int, POINTER(c_void_p), POINTER(c_void_p)]),
+    "dojo_worker_start": (c_int, [c_void_p, c_int, c_double, POINTER(c_void_p)]),
+    "dojo_worker_is_alive": (c_bool, [c_void_p]),
+    "dojo_worker_version": (None, [c_void_p, c_uint * 3]),
+    "dojo_worker_close": (None, [c_void_p]),
+    "dojo_worker_wait": (None, [c_void_p, POINTER(c_uint32), c_size_t, c_double, c_char_p]),
+    "dojo_remote_open": (
+        c_int,
+        [c_void_p, c_char_p, c_size_t, c_double, POINTER(c_uint64), POINTER(State), POINTER(c_void_p)],
+    ),
+    "dojo_remote_close": (None, [c_void_p, c_uint64]),
+    "dojo_remote_fork": (c_int, [c_void_p, c_uint64, c_double, POINTER(c_uint64), POINTER(c_void_p)]),
+    "dojo_remote_materialize": (c_int, [c_void_p, c_uint64, c_double, POINTER(c_void_p)]),
+    "dojo_remote_run": (c_int, [c_void_p, c_uint64, c_char_p, c_double, POINTER(State), POINTER(c_void_p)]),
+    "dojo_remote_begin_run": (c_int, [c_void_p, c_uint64, c_char_p, POINTER(c_uint32), POINTER(c_void_p)]),
+    "dojo_remote_end_run": (c_int, [c_void_p, c_uint32, c_double, POINTER(State), POINTER(c_void_p)]),
+    "dojo_remote_verify": (c_int, [c_void_p, c_uint64, c_double, POINTER(c_void_p)]),
+    "dojo_remote_text_size": (c_int, [c_void_p, c_uint64, c_double, POINTER(c_int64), POINTER(c_void_p)]),
+    "dojo_remote_export": (
+        c_int,
+        [c_void_p, c_uint64, c_int, c_double, POINTER(c_void_p), POINTER(c_size_t), POINTER(c_void_p)],
+    ),
 }
 
 
-def find_native_library() -> Path:
-    """The C core, built when the package was installed.
+def find_native_library(name: str = "libdojo.so") -> Path:
+    """The C core, or the program ``dojo-worker``, built when the package was installed.
 
     Raises:
         NativeLibraryError: it is not beside the package.
@@ -85,13 +127,53 @@ def find_native_library() -> Path:
     import compiler_dojo.envs.llvm as package
 
     for folder in package.__path__:
-        path = Path(folder) / "libdojo.so"
+        path = Path(folder) / name
         if path.is_file():
             return path
     raise NativeLibraryError(
-        f"the C core libdojo.so is not in {', '.join(package.__path__)}: "
+        f"the C core {name} is not in {', '.join(package.__path__)}: "
         "install the package (`make setup`, or `pip install .`) to build it"
     )
+
+
+class Core:
+    """The C core's functions (prefix ``dojo_``) with their prototypes set; loading it loads no LLVM."""
+
+    def __init__(self) -> None:
+        self.functions = ctypes.CDLL(str(find_native_library()))
+        for name, (result, arguments) in _PROTOTYPES.items():
+            function = getattr(self.functions, name)
+            function.restype = result
+            function.argtypes = arguments
+
+    def take_string(self, pointer: c_void_p) -> str:
+        """Copy and free a C string that the core handed over."""
+        if not pointer:
+            return "no message"
+        text = ctypes.string_at(pointer.value or 0).decode(errors="replace")
+        self.functions.dojo_string_free(pointer)
+        return text
+
+    def take_bytes(self, pointer: c_void_p, size: int) -> bytes:
+        """Copy and free bytes that the core handed over."""
+        data = ctypes.string_at(pointer.value or 0, size)
+        self.functions.dojo_string_free(pointer)
+        return data
+
+    def check(self, status: int, error: c_void_p, context: str) -> None:
+        """Raise the error class of a status other than 0."""
+        if status:
+            raise _ERRORS[status](f"{context}: {self.take_string(error)}")
+
+
+@functools.cache
+def load_core() -> Core:
+    """The process's C core, loaded at first use.
+
+    Raises:
+        NativeLibraryError: it is not beside the package.
+    """
+    return Core()
 
 
 def find_libllvm() -> list[str]:
@@ -116,55 +198,47 @@ def find_libllvm() -> list[str]:
 
 
 class Library:
-    """A loaded C core and libLLVM.
+    """A libLLVM loaded into this process.
 
     Attributes:
+        core: the C core.
         path: the libLLVM in use.
         version: its version, such as (19, 1, 7).
-        core: the C core's functions (prefix ``dojo_``) with their prototypes set.
         handle: the ``dojo_library`` handle.
     """
 
     def __init__(self, path: str) -> None:
+        self.core = load_core()
         self.path = path
-        self.core = ctypes.CDLL(str(find_native_library()))
-        for name, (result, arguments) in _PROTOTYPES.items():
-            function = getattr(self.core, name)
-            function.restype = result
-            function.argtypes = arguments
         self.handle = c_void_p()
         error = c_void_p()
-        status = self.core.dojo_library_open(path.encode(), byref(self.handle), byref(error))
+        status = self.core.functions.dojo_library_open(path.encode(), byref(self.handle), byref(error))
         if status:
-            raise NativeLibraryError(f"cannot use libLLVM: {self.take_string(error)}; {INSTALL_HINT}")
+            raise NativeLibraryError(f"cannot use libLLVM: {self.core.take_string(error)}; {INSTALL_HINT}")
         version = (c_uint * 3)()
-        self.core.dojo_library_version(self.handle, version)
+        self.core.functions.dojo_library_version(self.handle, version)
         self.version: tuple[int, int, int] = (version[0], version[1], version[2])
 
-    def take_string(self, pointer: c_void_p) -> str:
-        """Copy and free a C string that the core handed over."""
-        if not pointer:
-            return "no message"
-        text = ctypes.string_at(pointer.value or 0).decode(errors="replace")
-        self.core.dojo_string_free(pointer)
-        return text
 
-    def check(self, status: int, error: c_void_p, context: str) -> None:
-        """Raise the error class of a status other than 0."""
-        if status:
-            raise _ERRORS[status](f"{context}: {self.take_string(error)}")
-
-
-@functools.cache
-def load_library() -> Library:
-    """The process's library, loaded at first use.
+def choose_libllvm() -> str:
+    """The libLLVM to use.
 
     Raises:
-        NativeLibraryError: no supported libLLVM is found, or the one that DOJO_LIBLLVM names is unusable.
+        NativeLibraryError: none of a supported version is found, or this is not Linux.
     """
     if sys.platform != "linux":
         raise NativeLibraryError(f"CompilerDojo runs on Linux; this is {sys.platform}")
     candidates = find_libllvm()
     if not candidates:
         raise NativeLibraryError(f"no libLLVM of version 19 to 22 was found; {INSTALL_HINT}")
-    return Library(candidates[0])
+    return candidates[0]
+
+
+@functools.cache
+def load_library() -> Library:
+    """The process's own libLLVM, loaded at first use.
+
+    Raises:
+        NativeLibraryError: no supported libLLVM is found, or the one that DOJO_LIBLLVM names is unusable.
+    """
+    return Library(choose_libllvm())

@@ -3,21 +3,40 @@
 from __future__ import annotations
 
 import ctypes
-from ctypes import byref, c_char_p, c_double, c_float, c_int64, c_size_t, c_void_p
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from ctypes import c_uint32
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from compiler_dojo.envs.errors import PassFailedError, SessionClosedError
-from compiler_dojo.envs.llvm.library import AUTOPHASE_SIZE, INSTCOUNT_SIZE, PARSE_ERROR, Library, State, load_library
+from compiler_dojo.envs.errors import (
+    CompilerCrashedError,
+    CompilerFailedError,
+    CompilerLostError,
+    CompilerTimeoutError,
+    DojoError,
+    PassFailedError,
+    ReplayError,
+    SessionClosedError,
+    UnreadableProgramError,
+)
+from compiler_dojo.envs.llvm.cache import TransitionCache
+from compiler_dojo.envs.llvm.library import AUTOPHASE_SIZE, INSTCOUNT_SIZE, State, load_core
+from compiler_dojo.envs.llvm.module import Export, LocalModule, Module, RemoteModule
+from compiler_dojo.envs.llvm.reproducer import Reproducer
+from compiler_dojo.envs.llvm.worker import Isolation, Worker, make_isolation, shared_worker
 
 IntArray = npt.NDArray[np.int64]
+T = TypeVar("T")
 
-# Offsets of the arrays inside dojo_state.
-_INSTCOUNT_OFFSET = State.instcount.offset
-_AUTOPHASE_OFFSET = State.autophase.offset
-_SHARES_OFFSET = State.autophase_shares.offset
+_STATE_SIZE = ctypes.sizeof(State)
+_HASH = slice(State.hash.offset, State.hash.offset + 16)
+
+# A miss after this many remembered passes leaves a copy of the module behind for later misses.
+KEEP_AFTER = 4
+# A request that lost its worker this often, and nobody knows why, is tried in a worker of its own.
+LOSSES_BEFORE_ALONE = 3
 
 
 class PassResult(NamedTuple):
@@ -35,54 +54,116 @@ class PassResult(NamedTuple):
 class CompilerSession:
     """A module in an LLVM context of its own.
 
-    A session may be used by one thread at a time; different sessions run in parallel (calls release the GIL).
-    What a pass does depends on the module's text alone, so equal pass lists give equal modules whether the
-    session was opened, forked, or replayed.
+    A session may be used by one thread at a time; different sessions run in parallel. What a pass does depends on the
+    module's text alone, so equal pass lists give equal modules whether the session was opened, forked, replayed, or
+    remembered.
+
+    With ``isolation="process"`` LLVM runs in a worker process that all sessions of this process share. When the worker
+    dies, its sessions are rebuilt in a new one by replay. The request that killed it is tried once more in a worker of
+    its own; if that dies too, the request fails.
 
     Args:
         program: LLVM bitcode or textual IR.
         name: what to call the program in messages.
+        isolation: ``"process"``, ``"none"`` (LLVM in this process, for debuggers), or limits of your own.
 
     Raises:
         InvalidProgramError: the program does not parse or verify, is empty, or defines no function.
         NativeLibraryError: libLLVM cannot be loaded.
+        CompilerCrashedError: LLVM crashes when it reads the program.
     """
 
-    def __init__(self, program: bytes, name: str = "program") -> None:
-        library = load_library()
-        handle, error = c_void_p(), c_void_p()
-        status = library.core.dojo_session_open(library.handle, program, len(program), byref(handle), byref(error))
-        library.check(status, error, f"{name}: {_reason(program)}" if status == PARSE_ERROR else name)
-        self._adopt(library, handle, name)
-
-    def _adopt(self, library: Library, handle: c_void_p, name: str) -> None:
+    def __init__(
+        self,
+        program: bytes,
+        name: str = "program",
+        isolation: str | Isolation = "process",
+    ) -> None:
         self.name = name
-        self._library = library
-        self._core = library.core
-        self._handle: c_void_p | None = handle
-        self._error = c_void_p()
-        self._error_reference = byref(self._error)
-        self._state: Any = self._core.dojo_session_state(handle).contents
-        address = ctypes.addressof(self._state)
-        # Views of the state that C rewrites in place; handed out as copies only.
-        self._instcount: IntArray = _view(c_int64, address + _INSTCOUNT_OFFSET, INSTCOUNT_SIZE)
-        self._autophase: IntArray = _view(c_int64, address + _AUTOPHASE_OFFSET, AUTOPHASE_SIZE)
-        self._shares: npt.NDArray[np.float32] = _view(c_float, address + _SHARES_OFFSET, AUTOPHASE_SIZE)
+        self._program = program
+        limits = make_isolation(isolation)
+        self._worker = shared_worker(limits) if limits is not None else None
+        self._cache: TransitionCache | None = None
+        self._identity = b""
+        self._history: list[bytes] = []
+        self._set_up()
+        self._module: Module | None = None
+        self._module = self._surviving(lambda: self._open(self._state), "reading the program")
+
+    def _set_up(self) -> None:
+        self._closed = False
+        # passes that are part of the history and have not been run on the module, with the hash after each
+        self._pending: list[tuple[bytes, bytes]] = []
+        self._running: bytes | None = None
+        self._found: bytes | None = None
+        self._state = State()
+        self._bytes = memoryview(self._state).cast("B")
+        # views of the state, which is rewritten in place; handed out as copies only
+        self._instcount: IntArray = np.frombuffer(self._state, np.int64, INSTCOUNT_SIZE, State.instcount.offset)
+        self._autophase: IntArray = np.frombuffer(self._state, np.int64, AUTOPHASE_SIZE, State.autophase.offset)
+        self._shares: npt.NDArray[np.float32] = np.frombuffer(
+            self._state, np.float32, AUTOPHASE_SIZE, State.autophase_shares.offset
+        )
+
+    def remember(self, cache: TransitionCache, identity: bytes) -> None:
+        """From now on, take results from the cache and put new ones into it; forks do so too.
+
+        Args:
+            cache: the cache, which may serve any number of sessions.
+            identity: what the cache knows the program by: bytes that no other program has.
+        """
+        self._cache, self._identity = cache, identity
 
     def run(self, pipeline: str | bytes) -> PassResult:
         """Run the passes of ``pipeline`` (the text of ``opt -passes=``).
 
         Raises:
             PassFailedError: LLVM refused the text; the module is as before.
+            CompilerCrashedError: LLVM crashed.
+            CompilerTimeoutError: the passes took longer than the limit.
         """
-        handle = self._require_open()
+        self.begin(pipeline)
+        return self.end()
+
+    def begin(self, pipeline: str | bytes) -> None:
+        """Start what :meth:`run` does; with a worker, several sessions run at once."""
+        self._require_open()
         text = pipeline if isinstance(pipeline, bytes) else pipeline.encode()
-        if b"\0" in text:
-            raise PassFailedError(f"{self.name}: a pipeline holds no NUL, got {text!r}")
-        status = self._core.dojo_session_run(handle, text, self._error_reference)
-        if status:
-            self._library.check(status, self._error, f"{self.name}: pipeline {text.decode(errors='replace')!r}")
-        return PassResult(bool(self._state.changed), self._state.pass_seconds)
+        if b"\0" in text or b"\n" in text:
+            raise PassFailedError(f"{self.name}: a pipeline holds neither NUL nor line breaks, got {text!r}")
+        self._running = text
+        if self._cache is not None:
+            self._found = self._cache.get(self._key(text))
+            if self._found is not None:
+                return
+        try:
+            self._begin_run()
+        except CompilerFailedError:
+            self._lose_module()
+
+    def end(self) -> PassResult:
+        """Wait for what :meth:`begin` started."""
+        text, self._running = self._running, None
+        assert text is not None, "end() follows begin()"
+        if self._found is not None:
+            return self._take_found(text, self._found)
+        key = self._key(text) if self._cache is not None else b""
+        try:
+            if self._module is None:
+                raise CompilerLostError(f"{self.name}: the compiler process has ended")
+            self._module.end(self._state)
+        except CompilerFailedError as error:
+            self._recover(self._run_again, text, error)
+        except PassFailedError as error:
+            self._pending.clear()
+            reason = str(error).removeprefix(f"{self.name}: ")
+            raise PassFailedError(f"{self.name}: pipeline {text.decode(errors='replace')!r}: {reason}") from None
+        self._pending.clear()
+        self._history.append(text)
+        changed = bool(self._state.changed)
+        if self._cache is not None:
+            self._cache.put(key, bytes(self._bytes) if changed else b"")
+        return PassResult(changed, self._state.pass_seconds)
 
     def hash(self) -> str:
         """128-bit structural hash as 32 hexadecimal digits: equal modules have equal hashes in every process."""
@@ -113,29 +194,27 @@ class CompilerSession:
 
     def text_size(self) -> int:
         """Bytes of the .text sections of the object that LLVM emits for the module; takes 10 to 100 passes' time."""
-        size = c_int64()
-        self._call("dojo_session_text_size", byref(size))
-        return size.value
+        if self._cache is None:
+            return self._ask(lambda module: module.text_size(), "emitting an object")
+        self._require_open()
+        key = self._key(b"\0text_size")
+        known = self._cache.get(key)
+        if known is None:
+            known = self._ask(lambda module: module.text_size(), "emitting an object").to_bytes(8, "little")
+            self._cache.put(key, known)
+        return int.from_bytes(known, "little")
 
     def object_code(self) -> bytes:
         """The relocatable object that LLVM emits for the module."""
-        data, size = c_void_p(), c_size_t()
-        self._call("dojo_session_object", byref(data), byref(size))
-        code = ctypes.string_at(data.value or 0, size.value)
-        self._core.dojo_string_free(data)
-        return code
+        return self._ask(lambda module: module.export(Export.OBJECT), "emitting an object")
 
     def bitcode(self) -> bytes:
         """The module as LLVM bitcode."""
-        data, size = c_void_p(), c_size_t()
-        self._call("dojo_session_bitcode", byref(data), byref(size))
-        return ctypes.string_at(data.value or 0, size.value)
+        return self._ask(lambda module: module.export(Export.BITCODE), "writing bitcode")
 
     def ir(self) -> str:
         """The module as text."""
-        text = c_void_p()
-        self._call("dojo_session_ir", byref(text))
-        return self._library.take_string(text)
+        return self._ask(lambda module: module.export(Export.IR), "writing text").decode(errors="replace")
 
     def verify(self) -> None:
         """Check the module's validity.
@@ -143,43 +222,203 @@ class CompilerSession:
         Raises:
             InvalidProgramError: LLVM's verifier found a fault.
         """
-        self._call("dojo_session_verify")
+        self._ask(lambda module: module.verify(), "verifying")
 
     def fork(self) -> CompilerSession:
         """An independent session at the same state; its module is parsed when it first runs a pass."""
-        handle = c_void_p()
-        self._call("dojo_session_fork", byref(handle))
+        self._require_open()
         fork = CompilerSession.__new__(CompilerSession)
-        fork._adopt(self._library, handle, self.name)
+        fork._set_up()
+        fork._module = self._surviving(lambda: self._module_now().fork(), "copying the module")
+        fork.name, fork._program, fork._worker = self.name, self._program, self._worker
+        fork._cache, fork._identity = self._cache, self._identity
+        fork._history, fork._pending = self._history.copy(), self._pending.copy()
+        fork._bytes[:] = self._bytes
         return fork
 
     def materialize(self) -> None:
-        """Do now the parsing that a fork otherwise puts off until it first runs a pass."""
-        self._call("dojo_session_materialize")
+        """Do now the parsing that a fork otherwise puts off until it first runs a pass, and passes that wait."""
+        self._ask(lambda module: module.materialize(), "reading the module")
 
     def benchmark_floor(self, pipelines: list[str]) -> tuple[list[float], list[float]]:
-        """Seconds of each pipeline, and of the walk after it, when a bare C loop runs them on a fork."""
-        count = len(pipelines)
-        passes, walks = (c_double * count)(), (c_double * count)()
-        texts = (c_char_p * count)(*[pipeline.encode() for pipeline in pipelines])
-        self._call("dojo_benchmark_floor", texts, count, passes, walks)
-        return list(passes), list(walks)
+        """Seconds of each pipeline, and of the walk after it, when a bare C loop in this process runs them."""
+        module = LocalModule.open(self.bitcode(), self.name, State())
+        return module.benchmark_floor(pipelines)
 
     def close(self) -> None:
         """Free the module. Closing twice is harmless."""
-        if self._handle is not None:
-            self._core.dojo_session_close(self._handle)
-            self._handle = None
+        self._closed = True
+        module, self._module = self._module, None
+        if module is not None:
+            module.close()
 
-    def _call(self, function: str, *arguments: Any) -> None:
-        handle = self._require_open()
-        status = getattr(self._core, function)(handle, *arguments, self._error_reference)
-        self._library.check(status, self._error, self.name)
+    @property
+    def is_closed(self) -> bool:
+        """Whether it was closed."""
+        return self._closed
 
-    def _require_open(self) -> c_void_p:
-        if self._handle is None:
+    @property
+    def _is_waiting(self) -> bool:
+        return self._running is not None and self._found is None
+
+    def _key(self, item: bytes) -> bytes:
+        return self._identity + self._bytes[_HASH].tobytes() + item
+
+    def _take_found(self, text: bytes, found: bytes) -> PassResult:
+        """Take a remembered result; the module follows when it is needed."""
+        self._found = None
+        if not found:
+            self._state.changed = 0
+            return PassResult(False, 0.0)
+        self._bytes[:] = found
+        self._state.pass_seconds = 0.0
+        self._history.append(text)
+        self._pending.append((text, self._bytes[_HASH].tobytes()))
+        return PassResult(True, 0.0)
+
+    def _begin_run(self) -> None:
+        """Send the passes that wait and the one that is to run."""
+        text = self._running
+        assert text is not None
+        module = self._module_now()
+        if self._pending:
+            if len(self._pending) >= KEEP_AFTER:
+                module = self._run_pending()
+            else:
+                text = b"\n".join([*(item for item, _ in self._pending), text])
+        module.begin(text, self._state)
+
+    def _run_pending(self) -> Module:
+        """Bring the module up to the state, from the nearest kept ancestor, and keep a copy."""
+        cache = self._cache
+        assert cache is not None
+        pending, remaining = self._pending, self._pending
+        for index in range(len(pending) - 1, -1, -1):
+            kept = cache.module(self._identity + pending[index][1])
+            if kept is not None and self._is_at_home(kept):
+                if self._module is not None:
+                    self._module.close()
+                self._module = kept.fork()
+                remaining = pending[index + 1 :]
+                break
+        module = self._module_now()
+        if remaining:
+            self._replay(module, [item for item, _ in remaining])
+            cache.keep(self._identity + pending[-1][1], module.fork())
+        self._pending = []
+        return module
+
+    def _is_at_home(self, module: Module) -> bool:
+        """Whether a module lives where this session's do."""
+        if self._worker is None:
+            return isinstance(module, LocalModule)
+        return isinstance(module, RemoteModule) and module.connection is self._worker.connection()
+
+    def _ask(self, question: Callable[[Module], T], what: str) -> T:
+        """Ask the module as it is now."""
+
+        def answer() -> T:
+            module = self._module_now()
+            self._replay(module, [item for item, _ in self._pending])
+            self._pending = []
+            return question(module)
+
+        return self._surviving(answer, what)
+
+    def _surviving(self, request: Callable[[], T], what: str) -> T:
+        self._require_open()
+        try:
+            return request()
+        except CompilerFailedError as error:
+            return self._recover(request, what.encode(), error)
+
+    def _run_again(self) -> None:
+        module = self._module_now()
+        assert self._lost_request is not None
+        module.run(b"\n".join([*(item for item, _ in self._pending), self._lost_request]), self._state)
+
+    _lost_request: bytes | None = None
+
+    def _recover(self, request: Callable[[], T], what: bytes, error: CompilerFailedError) -> T:
+        """Make a request again after its worker has died, until it is certain that the request is to blame."""
+        self._lost_request = what
+        losses = 0
+        alone = False
+        while not isinstance(error, CompilerTimeoutError):
+            self._lose_module()
+            if isinstance(error, CompilerCrashedError) or losses == LOSSES_BEFORE_ALONE:
+                if alone or self._worker is None:
+                    break
+                alone, losses = True, 0
+                self._worker = Worker(self._worker.isolation)
+            losses += 1
+            try:
+                return request()
+            except CompilerFailedError as again:
+                error = again
+        self._lose_module()
+        raise self._with_reproducer(error, what)
+
+    def _with_reproducer(self, error: CompilerFailedError, what: bytes) -> CompilerFailedError:
+        """The error as the user sees it, with everything needed to see it again."""
+        pipelines = [item.decode(errors="replace") for item in (*self._history, what)]
+        message = f"{error} (pass {pipelines[-1]!r}, after {len(self._history)} others) {self._last_words}".strip()
+        kind = CompilerTimeoutError if isinstance(error, CompilerTimeoutError) else CompilerCrashedError
+        assert self._worker is not None
+        try:
+            version = ".".join(map(str, self._worker.connection().version))
+            limit = self._worker.isolation.pass_seconds
+            reproducer = Reproducer(self._program, pipelines, kind.__name__, message, version, self.name, limit)
+            folder = reproducer.save()
+        except (OSError, DojoError) as problem:
+            return kind(f"{message}; no reproducer was saved: {problem}", pipelines[-1])
+        return kind(f"{message}; reproducer: {folder}", pipelines[-1], folder)
+
+    def _module_now(self) -> Module:
+        """The module, rebuilt when it was lost; passes that wait are not run."""
+        if self._module is None or self._module.ended:
+            self._module = self._rebuild()
+        return self._module
+
+    def _rebuild(self) -> Module:
+        module = self._open(State())
+        self._replay(module, self._history)
+        self._pending = []
+        return module
+
+    def _replay(self, module: Module, pipelines: list[bytes]) -> None:
+        """Bring a module up to this session's state."""
+        if not pipelines:
+            return
+        state = State()
+        module.run(b"\n".join(pipelines), state)
+        if bytes(state.hash) != bytes(self._state.hash):
+            raise ReplayError(f"{self.name}: replaying {len(pipelines)} passes gives another module")
+
+    def _open(self, state: State) -> Module:
+        try:
+            if self._worker is None:
+                return LocalModule.open(self._program, self.name, state)
+            limit = self._worker.isolation.pass_seconds
+            return RemoteModule.open(self._worker.connection(), self._program, self.name, state, limit)
+        except UnreadableProgramError as error:
+            reason = str(error).removeprefix(f"{self.name}: ")
+            raise UnreadableProgramError(f"{self.name}: {_kind_of_input(self._program)}: {reason}") from None
+
+    def _lose_module(self) -> None:
+        """Give the module up, and the worker that died with it."""
+        module, self._module = self._module, None
+        if isinstance(module, RemoteModule):
+            self._last_words = module.connection.last_words()
+            module.connection.end()
+        elif module is None and self._worker is not None:
+            self._worker.end_if_dead()
+
+    _last_words = ""
+
+    def _require_open(self) -> None:
+        if self._closed:
             raise SessionClosedError(f"the session of {self.name} is closed; open a new one")
-        return self._handle
 
     def __enter__(self) -> CompilerSession:
         return self
@@ -187,16 +426,25 @@ class CompilerSession:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def __del__(self) -> None:
-        if getattr(self, "_handle", None) is not None:
-            self.close()
+
+def wait_for_any(sessions: Sequence[CompilerSession]) -> list[bool]:
+    """Wait until at least one of the sessions that have begun a pass can end it at once; which of them can."""
+    modules = [session._module if session._is_waiting else None for session in sessions]
+    first = modules[0]
+    if not isinstance(first, RemoteModule) or any(
+        not isinstance(module, RemoteModule) or module.connection is not first.connection for module in modules
+    ):
+        # some need no wait, or they are in several workers: take them as they come
+        waits = [isinstance(module, RemoteModule) for module in modules]
+        return [not wait for wait in waits] if not all(waits) else [True] + [False] * (len(waits) - 1)
+    count = len(modules)
+    runs = (c_uint32 * count)(*[module.run_number for module in modules if isinstance(module, RemoteModule)])
+    done = ctypes.create_string_buffer(count)
+    load_core().functions.dojo_worker_wait(first.connection.handle, runs, count, first.limit, done)
+    return [flag == 1 for flag in done.raw]
 
 
-def _view(kind: Any, address: int, size: int) -> npt.NDArray[Any]:
-    return np.frombuffer((kind * size).from_address(address), kind)
-
-
-def _reason(program: bytes) -> str:
+def _kind_of_input(program: bytes) -> str:
     """A first clause that tells the user what kind of input this looked like."""
     if program[:4] in (b"BC\xc0\xde", b"\xde\xc0\x17\x0b"):
         return "invalid or truncated LLVM bitcode, or of a newer LLVM"

@@ -45,7 +45,7 @@ def test_reset__says_what_the_episode_is_about(make_env) -> None:
 
 
 def test_step__says_what_the_pass_did(make_env) -> None:
-    env = make_env(passes=SHORT)
+    env = make_env(passes=SHORT, cache=False)
     env.reset(seed=0)
     before = env.session.hash()
     _, reward, terminated, truncated, info = env.step(0)
@@ -131,7 +131,12 @@ def test_step__a_pass_that_llvm_refuses_ends_the_episode(make_env) -> None:
     env._pipelines = (b"function(nonsense)", *env._pipelines[1:])
     _, reward, terminated, truncated, info = env.step(0)
     assert (reward, terminated, truncated) == (-1.0, True, False)
-    assert info["error"].startswith("PassFailedError: bundled://graphs/union_find: pipeline 'function(nonsense)'")
+    assert info["error"] == {
+        "class": "PassFailedError",
+        "message": "bundled://graphs/union_find: pipeline 'function(nonsense)': unknown function pass 'nonsense'",
+        "pass": "sroa",
+        "reproducer": "",
+    }
     assert env.session.instruction_count == 133
     with pytest.raises(EpisodeStateError, match="has ended"):
         env.step(1)

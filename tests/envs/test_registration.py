@@ -139,7 +139,7 @@ def test_make__takes_the_short_id_after_import_compiler_dojo() -> None:
 def test_make__compiles_nothing_and_loads_no_library_before_reset(run_python) -> None:
     done = run_python(
         "import gymnasium as gym, compiler_dojo\n"
-        'env = gym.make("CompilerDojo/PassOrdering-v0")\n'
+        'env = gym.make("CompilerDojo/PassOrdering-v0", isolation="none")\n'
         'loaded = lambda: any("libLLVM" in line for line in open("/proc/self/maps"))\n'
         "before = loaded()\n"
         "env.reset(seed=0)\n"

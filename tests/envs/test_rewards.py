@@ -107,7 +107,8 @@ def test_error_value__is_the_reward_of_a_step_that_failed(make_env) -> None:
     cost = env.reset(seed=0)[1]["cost"]
     _, reward, terminated, truncated, info = env.step(0)
     assert (reward, terminated, truncated) == (-7.0, True, False)
-    assert (info["error"], info["cost"]) == ("InvalidProgramError: no cost today", cost)
+    assert (info["error"]["class"], info["error"]["message"]) == ("InvalidProgramError", "no cost today")
+    assert info["cost"] == cost
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import compiler_dojo.envs.llvm as package
 from compiler_dojo.envs.errors import InvalidProgramError, NativeLibraryError, PassFailedError
 from compiler_dojo.envs.llvm import library
 from compiler_dojo.envs.llvm.execution import find_linker
-from compiler_dojo.envs.llvm.library import Library, find_libllvm, find_native_library, load_library
+from compiler_dojo.envs.llvm.library import Library, find_libllvm, find_native_library, load_core, load_library
 
 OLD_LLVM = sorted(path for version in (14, 15) for path in glob.glob(f"/usr/lib/*-linux-gnu/libLLVM-{version}.so.1"))
 HINT = "apt-get install libllvm19.*DOJO_LIBLLVM.*dojo doctor"
@@ -126,8 +126,8 @@ def test_native_library__that_was_not_built(monkeypatch, tmp_path) -> None:
 )
 def test_check__raises_the_class_of_the_status(status, error) -> None:
     with pytest.raises(error, match="where: no message"):
-        load_library().check(status, ctypes.c_void_p(), "where")
+        load_core().check(status, ctypes.c_void_p(), "where")
 
 
 def test_check__of_status_0_raises_nothing() -> None:
-    load_library().check(0, ctypes.c_void_p(), "where")
+    load_core().check(0, ctypes.c_void_p(), "where")

@@ -177,12 +177,13 @@ def test_run__refuses_bytes_that_are_no_text():
         session.run(b"\xff")
 
 
-def test_run__refuses_a_zero_byte():
+@pytest.mark.parametrize("separator", ["\0", "\n"])
+def test_run__refuses_zero_bytes_and_line_breaks(separator):
     with (
         CompilerSession(IR, "tiny") as session,
-        pytest.raises(PassFailedError, match=r"^tiny: .* holds no NUL"),
+        pytest.raises(PassFailedError, match=r"^tiny: .* holds neither NUL nor line breaks, got b'dce"),
     ):
-        session.run("dce\0no-such-pass")
+        session.run(f"dce{separator}no-such-pass")
 
 
 def test_benchmark_floor__refuses_an_unknown_pass():

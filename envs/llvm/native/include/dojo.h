@@ -9,6 +9,7 @@
 #ifndef DOJO_H
 #define DOJO_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -29,6 +30,10 @@ typedef enum dojo_status {
     DOJO_ERROR_PASS = 3,  /* LLVM refused the pipeline text */
     DOJO_ERROR_EMIT = 4,  /* no machine code could be emitted */
     DOJO_ERROR_PARSE = 5, /* the program is not IR that this LLVM can read */
+    /* of a worker process, which has ended then: */
+    DOJO_ERROR_CRASHED = 6, /* by this request */
+    DOJO_ERROR_TIMEOUT = 7, /* by the client, because this request took too long */
+    DOJO_ERROR_LOST = 8,    /* for another reason */
 } dojo_status;
 
 typedef struct dojo_library dojo_library; /* a loaded libLLVM */
@@ -92,6 +97,58 @@ DOJO_API dojo_status dojo_session_text_size(dojo_session *session, int64_t *byte
 DOJO_API dojo_status dojo_benchmark_floor(dojo_session *session, const char *const *pipelines,
                                           size_t count, double *pass_seconds, double *walk_seconds,
                                           char **error);
+
+/* The same sessions in a worker process (the program dojo-worker), which serves its client through
+ * shared memory. A session is named by a number that is valid as long as the worker lives. Calls
+ * that run passes or generate code take a limit in seconds, or 0 for none: the worker is killed
+ * when a pass takes longer. Any number of threads may call at once. */
+typedef struct dojo_worker dojo_worker;
+
+typedef enum dojo_export {
+    DOJO_EXPORT_BITCODE,
+    DOJO_EXPORT_IR,
+    DOJO_EXPORT_OBJECT,
+} dojo_export;
+
+/* Bytes that the memory file must have at least; it is sparse. */
+DOJO_API size_t dojo_worker_memory_size(void);
+/* Map the memory file, before the process that serves it is started. The file stays the caller's.
+ */
+DOJO_API dojo_status dojo_worker_prepare(int memory, dojo_worker **out, char **error);
+/* Wait until the process, a child of this one, is ready. */
+DOJO_API dojo_status dojo_worker_start(dojo_worker *worker, int pid, double seconds, char **error);
+DOJO_API bool dojo_worker_is_alive(const dojo_worker *worker);
+DOJO_API void dojo_worker_version(const dojo_worker *worker, unsigned version[3]);
+/* Unmap the memory; no call may be under way. */
+DOJO_API void dojo_worker_close(dojo_worker *worker);
+
+DOJO_API dojo_status dojo_remote_open(dojo_worker *worker, const void *bytes, size_t size,
+                                      double limit, uint64_t *out, dojo_state *state, char **error);
+/* Does not wait for the worker. */
+DOJO_API void dojo_remote_close(dojo_worker *worker, uint64_t session);
+DOJO_API dojo_status dojo_remote_fork(dojo_worker *worker, uint64_t session, double limit,
+                                      uint64_t *out, char **error);
+DOJO_API dojo_status dojo_remote_materialize(dojo_worker *worker, uint64_t session, double limit,
+                                             char **error);
+/* Run pipelines, one per line, each as dojo_session_run would. */
+DOJO_API dojo_status dojo_remote_run(dojo_worker *worker, uint64_t session, const char *pipelines,
+                                     double limit, dojo_state *state, char **error);
+/* The same in two halves, so that several sessions run at once. */
+DOJO_API dojo_status dojo_remote_begin_run(dojo_worker *worker, uint64_t session,
+                                           const char *pipelines, uint32_t *out, char **error);
+DOJO_API dojo_status dojo_remote_end_run(dojo_worker *worker, uint32_t run, double limit,
+                                         dojo_state *state, char **error);
+/* Wait until at least one of `count` runs can be ended without waiting; done[i] becomes 1 for each
+ * that can, else 0. */
+DOJO_API void dojo_worker_wait(dojo_worker *worker, const uint32_t *runs, size_t count,
+                               double limit, char *done);
+DOJO_API dojo_status dojo_remote_verify(dojo_worker *worker, uint64_t session, double limit,
+                                        char **error);
+DOJO_API dojo_status dojo_remote_text_size(dojo_worker *worker, uint64_t session, double limit,
+                                           int64_t *bytes, char **error);
+/* Free *data with dojo_string_free; a NUL follows the bytes. */
+DOJO_API dojo_status dojo_remote_export(dojo_worker *worker, uint64_t session, dojo_export what,
+                                        double limit, char **data, size_t *size, char **error);
 
 #ifdef __cplusplus
 }

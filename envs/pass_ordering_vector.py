@@ -1,0 +1,120 @@
+"""Many pass-ordering environments stepped at once: the passes of one vector step run in parallel."""
+
+from __future__ import annotations
+
+import itertools
+from copy import deepcopy
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from gymnasium.vector.utils import concatenate, iterate
+
+from compiler_dojo.envs.errors import EpisodeStateError
+from compiler_dojo.envs.llvm.session import wait_for_any
+from compiler_dojo.envs.pass_ordering import PassOrderingEnv
+
+
+class PassOrderingVectorEnv(SyncVectorEnv):
+    """A vector of :class:`PassOrderingEnv` over one worker process; what ``gym.make_vec`` makes.
+
+    Results are those of ``SyncVectorEnv``, for the same seeds. While passes run in the worker's threads, the results
+    of those that are done are put together.
+
+    Args:
+        num_envs: how many environments.
+        autoreset_mode: when an environment whose episode has ended is reset; see Gymnasium's ``AutoresetMode``.
+        copy: return a new array of observations from each call, as ``SyncVectorEnv`` does.
+        **settings: the arguments of :class:`PassOrderingEnv`.
+    """
+
+    envs: list[PassOrderingEnv]
+
+    def __init__(
+        self,
+        num_envs: int = 1,
+        autoreset_mode: str | AutoresetMode = AutoresetMode.NEXT_STEP,
+        copy: bool = True,
+        **settings: Any,
+    ) -> None:
+        first = PassOrderingEnv(**settings)
+        settings["programs"] = first.programs  # read once
+        others = [PassOrderingEnv(**settings) for _ in range(num_envs - 1)]
+        factories = [lambda env=env: env for env in (first, *others)]
+        super().__init__(factories, copy=copy, autoreset_mode=autoreset_mode)
+        self.metadata = {**PassOrderingEnv.metadata, "autoreset_mode": self.autoreset_mode}
+
+    def action_masks(self) -> npt.NDArray[np.bool_]:
+        """Which actions may still do something, bool of shape (num_envs, actions)."""
+        return np.stack([env.action_masks() for env in self.envs])
+
+    def step(self, actions: Any) -> tuple[Any, npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any], dict[str, Any]]:
+        """Step all environments."""
+        if self.autoreset_mode == AutoresetMode.DISABLED and self._autoreset_envs.any():
+            raise EpisodeStateError("an episode has ended: reset it with reset(options={'reset_mask': ...})")
+        over = (
+            self._autoreset_envs if self.autoreset_mode == AutoresetMode.NEXT_STEP else np.zeros_like(self._truncations)
+        )
+        running = [index for index in range(self.num_envs) if not over[index]]
+        chosen = list(iterate(self.action_space, actions))
+        indices = [self.envs[index].action_index(chosen[index]) for index in running]
+        infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
+        for index, action in zip(running, indices, strict=True):
+            self.envs[index].begin_step(action)
+        try:
+            for index in np.flatnonzero(over):
+                self._env_obs[index], infos[index] = self.envs[index].reset()
+                self._rewards[index], self._terminations[index], self._truncations[index] = 0.0, False, False
+        finally:
+            while running:
+                done = wait_for_any([self.envs[index].session for index in running])
+                for index in itertools.compress(running, done):
+                    infos[index] = self._end_step(index)
+                running = [index for index, ready in zip(running, done, strict=True) if not ready]
+        self._observations = concatenate(self.single_observation_space, self._env_obs, self._observations)
+        self._autoreset_envs = np.logical_or(self._terminations, self._truncations)
+        return (
+            deepcopy(self._observations) if self.copy else self._observations,
+            self._rewards.copy(),
+            self._terminations.copy(),
+            self._truncations.copy(),
+            self._gather(infos),
+        )
+
+    def _end_step(self, index: int) -> dict[str, Any]:
+        """The rest of one environment's step; returns its info."""
+        env = self.envs[index]
+        observation, reward, terminated, truncated, info = env.end_step()
+        self._rewards[index], self._terminations[index], self._truncations[index] = reward, terminated, truncated
+        if self.autoreset_mode == AutoresetMode.SAME_STEP and (terminated or truncated):
+            final = {"final_obs": observation, "final_info": info}
+            observation, info = env.reset()
+            info.update(final)
+        self._env_obs[index] = observation
+        return info
+
+    def _gather(self, infos: list[dict[str, Any]]) -> dict[str, Any]:
+        """One info of arrays, as SyncVectorEnv's ``_add_info`` makes it, in a tenth of its time."""
+        gathered: dict[str, Any] = {}
+        for key in dict.fromkeys(itertools.chain.from_iterable(infos)):
+            present = np.array([key in info for info in infos])
+            values = [info[key] for info in infos if key in info]
+            first = values[0]
+            if isinstance(first, dict) and key != "final_obs":
+                gathered[key] = self._gather([info.get(key, {}) for info in infos])
+            else:
+                if key != "final_obs" and isinstance(first, np.ndarray):
+                    array: npt.NDArray[Any] = np.zeros((len(infos), *first.shape), first.dtype)
+                elif key != "final_obs" and (type(first) in (int, float, bool) or isinstance(first, np.number)):
+                    array = np.zeros(len(infos), type(first))
+                else:
+                    array = np.full(len(infos), None, object)
+                if array.dtype == object:
+                    for index, value in zip(np.flatnonzero(present), values, strict=True):
+                        array[index] = value
+                else:
+                    array[present] = values
+                gathered[key] = array
+            gathered[f"_{key}"] = present
+        return gathered
