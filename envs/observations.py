@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from compiler_dojo.envs.errors import UnknownObservationError, did_you_mean
+from compiler_dojo.envs.llvm.graph import edge_bounds, node_bounds
 from compiler_dojo.envs.llvm.library import AUTOPHASE_SIZE, INSTCOUNT_SIZE
 from compiler_dojo.envs.llvm.session import CompilerSession
 from compiler_dojo.envs.prepared import PreparedProgram
@@ -157,6 +158,26 @@ class Bitcode:
         return np.frombuffer(view.session.bitcode(), np.uint8)
 
 
+class Graph:
+    """The program graph in ProGraML's schema; :mod:`compiler_dojo.envs.llvm.graph` explains its columns.
+
+    Gymnasium's GraphInstance of N nodes and E edges: ``nodes`` int32 of shape (N, 7), ``edges`` (flow and position)
+    int32 of shape (E, 2), ``edge_links`` (source and target) int32 of shape (E, 2).
+    """
+
+    def space(self, actions: int, budget: int) -> gym.Space[Any]:
+        """A Graph of two Boxes."""
+        (node_low, node_high), (edge_low, edge_high) = node_bounds(), edge_bounds()
+        return gym.spaces.Graph(
+            gym.spaces.Box(node_low, node_high, dtype=np.int32), gym.spaces.Box(edge_low, edge_high, dtype=np.int32)
+        )
+
+    def observe(self, view: EpisodeView) -> gym.spaces.GraphInstance:
+        """The graph now."""
+        graph = view.session.graph()
+        return gym.spaces.GraphInstance(graph.nodes, graph.edge_features, graph.edge_links)
+
+
 class Several:
     """Several observations as a Dict, by name."""
 
@@ -179,6 +200,7 @@ OBSERVATIONS: dict[str, type[Observation]] = {
     "histogram": Histogram,
     "ir": IR,
     "bitcode": Bitcode,
+    "graph": Graph,
 }
 """Observations by the name that ``observation=`` takes."""
 

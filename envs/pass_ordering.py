@@ -80,8 +80,9 @@ class PassOrderingEnv(gym.Env[Any, np.int64], EzPickle):
     | 59 to 58+n | uses of each pass / budget | 0 to 1 |
     | last | passes left / budget | 0 to 1 |
 
-    Other names: ``autophase`` (56 counts), ``instcount`` (70 counts), ``histogram``, ``ir`` (text), ``bitcode``. A list
-    of names, or a mapping from names to names or objects, gives a ``Dict``.
+    Other names: ``autophase`` (56 counts), ``instcount`` (70 counts), ``histogram``, ``ir`` (text), ``bitcode``,
+    ``graph`` (ProGraML's schema; :mod:`compiler_dojo.envs.llvm.graph` explains its columns). A list of names, or a
+    mapping from names to names or objects, gives a ``Dict``.
 
     ## Rewards
     ``(cost before - cost after) / scale``; the sum over an episode telescopes. With the default

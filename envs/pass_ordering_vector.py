@@ -29,7 +29,7 @@ class PassOrderingVectorEnv(SyncVectorEnv):
         **settings: the arguments of :class:`PassOrderingEnv`.
     """
 
-    envs: list[PassOrderingEnv]
+    envs: list[PassOrderingEnv]  # type: ignore[assignment]  # Gymnasium's list of Env
 
     def __init__(
         self,
@@ -49,13 +49,13 @@ class PassOrderingVectorEnv(SyncVectorEnv):
         """Which actions may still do something, bool of shape (num_envs, actions)."""
         return np.stack([env.action_masks() for env in self.envs])
 
-    def step(self, actions: Any) -> tuple[Any, npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any], dict[str, Any]]:
+    def step(  # type: ignore[override]  # Gymnasium's type variables
+        self, actions: Any
+    ) -> tuple[Any, npt.NDArray[np.float64], npt.NDArray[np.bool_], npt.NDArray[np.bool_], dict[str, Any]]:
         """Step all environments."""
         if self.autoreset_mode == AutoresetMode.DISABLED and self._autoreset_envs.any():
             raise EpisodeStateError("an episode has ended: reset it with reset(options={'reset_mask': ...})")
-        over = (
-            self._autoreset_envs if self.autoreset_mode == AutoresetMode.NEXT_STEP else np.zeros_like(self._truncations)
-        )
+        over = self._autoreset_envs & (self.autoreset_mode == AutoresetMode.NEXT_STEP)
         running = [index for index in range(self.num_envs) if not over[index]]
         chosen = list(iterate(self.action_space, actions))
         indices = [self.envs[index].action_index(chosen[index]) for index in running]
@@ -63,7 +63,7 @@ class PassOrderingVectorEnv(SyncVectorEnv):
         for index, action in zip(running, indices, strict=True):
             self.envs[index].begin_step(action)
         try:
-            for index in np.flatnonzero(over):
+            for index in np.flatnonzero(over).tolist():
                 self._env_obs[index], infos[index] = self.envs[index].reset()
                 self._rewards[index], self._terminations[index], self._truncations[index] = 0.0, False, False
         finally:

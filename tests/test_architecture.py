@@ -16,7 +16,16 @@ ALLOWED: dict[str, frozenset[str] | None] = {
     "envs": frozenset({"numpy", "gymnasium"}),
     "world_model": frozenset({"numpy", "torch"}),
     "agents": frozenset(
-        {"numpy", "torch", "gymnasium", "safetensors", "stable_baselines3", "sb3_contrib", "compiler_dojo.world_model"}
+        {
+            "numpy",
+            "torch",
+            "torch_geometric",
+            "gymnasium",
+            "safetensors",
+            "stable_baselines3",
+            "sb3_contrib",
+            "compiler_dojo.world_model",
+        }
     ),
     "experiments": None,
 }

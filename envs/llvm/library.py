@@ -60,6 +60,12 @@ class State(ctypes.Structure):
     )
 
 
+class GraphHeader(ctypes.Structure):
+    """Mirror of ``dojo_graph`` in native/include/dojo.h."""
+
+    _fields_ = (("bytes", c_int64), ("nodes", c_int64), ("edges", c_int64), ("functions", c_int64))
+
+
 _ERRORS: dict[int, type[DojoError]] = {
     1: NativeLibraryError,
     2: InvalidProgramError,
@@ -83,6 +89,7 @@ _PROTOTYPES: dict[str, tuple[Any, list[Any]]] = {
     "dojo_session_materialize": (c_int, [c_void_p, POINTER(c_void_p)]),
     "dojo_session_run": (c_int, [c_void_p, c_char_p, POINTER(c_void_p)]),
     "dojo_session_state": (POINTER(State), [c_void_p]),
+    "dojo_session_graph": (c_int, [c_void_p, POINTER(c_void_p), POINTER(c_void_p)]),
     "dojo_session_verify": (c_int, [c_void_p, POINTER(c_void_p)]),
     "dojo_session_ir": (c_int, [c_void_p, POINTER(c_void_p), POINTER(c_void_p)]),
     "dojo_session_bitcode": (c_int, [c_void_p, POINTER(c_void_p), POINTER(c_size_t), POINTER(c_void_p)]),

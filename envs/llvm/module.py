@@ -7,16 +7,17 @@ from ctypes import byref, c_char_p, c_double, c_int64, c_size_t, c_uint32, c_uin
 from enum import IntEnum
 from typing import Any, Protocol
 
-from compiler_dojo.envs.llvm.library import State, load_core, load_library
+from compiler_dojo.envs.llvm.library import GraphHeader, State, load_core, load_library
 from compiler_dojo.envs.llvm.worker import Connection
 
 
 class Export(IntEnum):
-    """What a module can be written as; mirrors ``dojo_export`` in native/include/dojo.h."""
+    """What a module can be written as; mirrors ``dojo_export`` in native/include/dojo.h. A graph is a ``dojo_graph``."""
 
     BITCODE = 0
     IR = 1
     OBJECT = 2
+    GRAPH = 3
 
 
 class Module(Protocol):
@@ -40,7 +41,7 @@ class Module(Protocol):
         ...
 
     def export(self, what: Export) -> bytes:
-        """The module written as bitcode, text or object code."""
+        """The module written as bitcode, text, object code or a graph."""
         ...
 
     def text_size(self) -> int:
@@ -112,6 +113,9 @@ class LocalModule:
         if what is Export.BITCODE:
             self._call("dojo_session_bitcode", byref(data), byref(size))
             return ctypes.string_at(data.value or 0, size.value)
+        if what is Export.GRAPH:
+            self._call("dojo_session_graph", byref(data))
+            return ctypes.string_at(data.value or 0, GraphHeader.from_address(data.value or 0).bytes)
         if what is Export.IR:
             self._call("dojo_session_ir", byref(data))
             return self._core.take_bytes(data, -1)

@@ -22,6 +22,7 @@ from compiler_dojo.envs.errors import (
     UnreadableProgramError,
 )
 from compiler_dojo.envs.llvm.cache import TransitionCache
+from compiler_dojo.envs.llvm.graph import ProgramGraph, read_graph
 from compiler_dojo.envs.llvm.library import AUTOPHASE_SIZE, INSTCOUNT_SIZE, State, load_core
 from compiler_dojo.envs.llvm.module import Export, LocalModule, Module, RemoteModule
 from compiler_dojo.envs.llvm.reproducer import Reproducer
@@ -97,12 +98,12 @@ class CompilerSession:
         self._running: bytes | None = None
         self._found: bytes | None = None
         self._state = State()
-        self._bytes = memoryview(self._state).cast("B")
+        self._bytes = view = memoryview(self._state).cast("B")
         # views of the state, which is rewritten in place; handed out as copies only
-        self._instcount: IntArray = np.frombuffer(self._state, np.int64, INSTCOUNT_SIZE, State.instcount.offset)
-        self._autophase: IntArray = np.frombuffer(self._state, np.int64, AUTOPHASE_SIZE, State.autophase.offset)
+        self._instcount: IntArray = np.frombuffer(view, np.int64, INSTCOUNT_SIZE, State.instcount.offset)
+        self._autophase: IntArray = np.frombuffer(view, np.int64, AUTOPHASE_SIZE, State.autophase.offset)
         self._shares: npt.NDArray[np.float32] = np.frombuffer(
-            self._state, np.float32, AUTOPHASE_SIZE, State.autophase_shares.offset
+            view, np.float32, AUTOPHASE_SIZE, State.autophase_shares.offset
         )
 
     def remember(self, cache: TransitionCache, identity: bytes) -> None:
@@ -192,17 +193,17 @@ class CompilerSession:
         self._require_open()
         return self._shares.copy()
 
+    def graph(self) -> ProgramGraph:
+        """The program graph in ProGraML's schema: see :mod:`compiler_dojo.envs.llvm.graph`."""
+        return read_graph(self._remembered(b"graph", lambda module: module.export(Export.GRAPH), "drawing the graph"))
+
     def text_size(self) -> int:
         """Bytes of the .text sections of the object that LLVM emits for the module; takes 10 to 100 passes' time."""
-        if self._cache is None:
-            return self._ask(lambda module: module.text_size(), "emitting an object")
-        self._require_open()
-        key = self._key(b"\0text_size")
-        known = self._cache.get(key)
-        if known is None:
-            known = self._ask(lambda module: module.text_size(), "emitting an object").to_bytes(8, "little")
-            self._cache.put(key, known)
-        return int.from_bytes(known, "little")
+
+        def measure(module: Module) -> bytes:
+            return module.text_size().to_bytes(8, "little")
+
+        return int.from_bytes(self._remembered(b"text_size", measure, "emitting an object"), "little")
 
     def object_code(self) -> bytes:
         """The relocatable object that LLVM emits for the module."""
@@ -324,6 +325,18 @@ class CompilerSession:
             return question(module)
 
         return self._surviving(answer, what)
+
+    def _remembered(self, item: bytes, question: Callable[[Module], bytes], what: str) -> bytes:
+        """What the cache knows of the module, or else the module itself."""
+        self._require_open()
+        if self._cache is None:
+            return self._ask(question, what)
+        key = self._key(b"\0" + item)
+        answer = self._cache.get(key)
+        if answer is None:
+            answer = self._ask(question, what)
+            self._cache.put(key, answer)
+        return answer
 
     def _surviving(self, request: Callable[[], T], what: str) -> T:
         self._require_open()

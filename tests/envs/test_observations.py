@@ -70,6 +70,31 @@ def test_counts__are_the_sessions(make_env) -> None:
     assert observation.keys() == env.observation_space.spaces.keys()
 
 
+def test_graph__is_the_sessions_as_a_graph_instance(make_env) -> None:
+    env = make_env(passes=PASSES, observation="graph")
+    env.reset(seed=0)
+    observation = env.step(0)[0]
+    graph = env.session.graph()
+    assert isinstance(observation, gym.spaces.GraphInstance)
+    np.testing.assert_array_equal(observation.nodes, graph.nodes)
+    np.testing.assert_array_equal(observation.edges, graph.edge_features)
+    np.testing.assert_array_equal(observation.edge_links, graph.edge_links)
+
+
+def test_graph_space__refuses_what_is_no_program_graph(make_env) -> None:
+    env = make_env(observation="graph")
+    observation, _ = env.reset(seed=0)
+    assert observation in env.observation_space
+    assert env.observation_space.sample(num_nodes=3, num_edges=2) in env.observation_space
+    for column, value in ((0, 3), (1, 72), (6, -2)):
+        nodes = observation.nodes.copy()
+        nodes[1, column] = value
+        assert observation._replace(nodes=nodes) not in env.observation_space
+    links = observation.edge_links.copy()
+    links[0, 0] = len(observation.nodes)
+    assert observation._replace(edge_links=links) not in env.observation_space
+
+
 def test_ir_and_bitcode__open_as_the_same_module(make_env) -> None:
     env = make_env(passes=PASSES, observation={"text": "ir", "bytes": "bitcode"})
     env.reset(seed=0)

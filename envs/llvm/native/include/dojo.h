@@ -21,6 +21,8 @@ extern "C" {
 
 #define DOJO_INSTCOUNT_SIZE 70
 #define DOJO_AUTOPHASE_SIZE 56
+#define DOJO_GRAPH_NODE_COLUMNS 7
+#define DOJO_GRAPH_EDGE_COLUMNS 2
 
 typedef enum dojo_status {
     DOJO_OK = 0,
@@ -51,6 +53,41 @@ typedef struct dojo_state {
     float autophase_shares[DOJO_AUTOPHASE_SIZE]; /* autophase / all instructions, at most 1 */
 } dojo_state;
 
+/* A program graph in ProGraML's schema (arXiv 2003.10536): the header of one block of memory that
+ * may be copied as a whole. `bytes` long, it goes on with three int32 arrays without gaps:
+ *
+ *     nodes     DOJO_GRAPH_NODE_COLUMNS    kind, opcode, type, element, width, length, function
+ *     edges     2                          source, target
+ *     edges     DOJO_GRAPH_EDGE_COLUMNS    flow, position
+ *
+ * kind: 0 instruction, 1 variable, 2 constant. opcode: LLVMOpcode of an instruction. type and
+ * element: LLVMTypeKind of the value and of what arrays and vectors are made of. width: binary
+ * digits of the element's size in bits (i1 1, i8 4, i32 6; 0 when it has none). length: binary
+ * digits of the number of elements (1 for scalars) or of a struct's fields. function: index among
+ * the functions that the module defines. flow: 0 control, 1 data, 2 call.
+ *
+ * Node 0, the root, stands for what is outside the module: kind 0, function -1, all else 0. The
+ * nodes of a function come together: arguments, instructions, each followed by its variable,
+ * constants. Edges come by instruction (operands, variable, control), then the root's calls by
+ * function, then the other calls by call site. Equal modules have equal graphs.
+ *
+ * - Control: to the next instruction; from a terminator to its successors, position the index of
+ *   the successor.
+ * - Data: to an instruction from its operands, position the index of the operand; from an
+ *   instruction to its variable, position 0. An argument or result that is used has one variable.
+ *   Each use of a constant, which global variables and aliases are, has a constant of its own.
+ *   Functions, blocks, metadata and inline assembly are no data.
+ * - Call: from a call (invoke, callbr) to the callee's entry and back from each of its terminators
+ *   without successors, position 0; when the module only declares the callee, to the root and back.
+ *   The root calls the functions that are neither internal nor private. Calls through pointers,
+ *   aliases and of inline assembly have no call edge. */
+typedef struct dojo_graph {
+    int64_t bytes;
+    int64_t nodes;
+    int64_t edges;
+    int64_t functions; /* that the module defines */
+} dojo_graph;
+
 DOJO_API void dojo_string_free(char *string);
 
 /* Load libLLVM from `path`. */
@@ -76,6 +113,11 @@ DOJO_API dojo_status dojo_session_materialize(dojo_session *session, char **erro
 DOJO_API dojo_status dojo_session_run(dojo_session *session, const char *pipeline, char **error);
 /* Valid until the session is closed; dojo_session_run rewrites it in place. */
 DOJO_API const dojo_state *dojo_session_state(const dojo_session *session);
+
+/* The module's program graph in memory owned by the session, valid until it runs a pass or is
+ * closed. Takes time and memory linear in the size of the graph. */
+DOJO_API dojo_status dojo_session_graph(dojo_session *session, const dojo_graph **out,
+                                        char **error);
 
 DOJO_API dojo_status dojo_session_verify(dojo_session *session, char **error);
 /* Textual IR; free with dojo_string_free. */
@@ -108,6 +150,7 @@ typedef enum dojo_export {
     DOJO_EXPORT_BITCODE,
     DOJO_EXPORT_IR,
     DOJO_EXPORT_OBJECT,
+    DOJO_EXPORT_GRAPH, /* a dojo_graph */
 } dojo_export;
 
 /* Bytes that the memory file must have at least; it is sparse. */

@@ -45,6 +45,7 @@ struct dojo_session {
     LLVMTargetMachineRef machine; /* borrowed from the library's pool */
     char *diagnostic;             /* first error LLVM reported through its diagnostic handler */
     walk_memory memory;
+    dojo_graph *graph; /* of the module as of now, or NULL */
     dojo_state state;
 };
 
@@ -67,5 +68,7 @@ bool has_stale_constants(const llvm_c *llvm, LLVMModuleRef module);
 /* Fill hash, instcount and autophase of the session's state. */
 void walk_module(dojo_session *session);
 void walk_memory_free(walk_memory *memory);
+/* Forget the graph of a module that has changed. */
+void graph_drop(dojo_session *session);
 
 #endif

@@ -144,6 +144,12 @@ enum {
 
 /* LLVMTypeKind */
 enum {
+    TYPE_HALF = 1,
+    TYPE_FLOAT = 2,
+    TYPE_DOUBLE = 3,
+    TYPE_X86_FP80 = 4,
+    TYPE_FP128 = 5,
+    TYPE_PPC_FP128 = 6,
     TYPE_INTEGER = 8,
     TYPE_FUNCTION = 9,
     TYPE_STRUCT = 10,
@@ -151,6 +157,7 @@ enum {
     TYPE_POINTER = 12,
     TYPE_VECTOR = 13,
     TYPE_SCALABLE_VECTOR = 17,
+    TYPE_BFLOAT = 18,
     TYPE_TARGET_EXT = 20,
 };
 

@@ -178,6 +178,7 @@ void dojo_session_close(dojo_session *session) {
     drop_module(session);
     snapshot_release(&session->library->llvm, session->snapshot);
     walk_memory_free(&session->memory);
+    graph_drop(session);
     free(session->triple);
     free(session->diagnostic);
     free(session);
@@ -227,6 +228,7 @@ dojo_status dojo_session_run(dojo_session *session, const char *pipeline, char *
     if (session->state.changed) {
         snapshot_release(llvm, session->snapshot);
         session->snapshot = NULL;
+        graph_drop(session);
     }
     if (has_stale_constants(llvm, session->module)) {
         take_snapshot(session);

@@ -133,6 +133,15 @@ static dojo_status export(slot *slot, dojo_session *session, char **error) {
     case DOJO_EXPORT_OBJECT:
         status = dojo_session_object(session, &data, &size, error);
         break;
+    case DOJO_EXPORT_GRAPH: {
+        const dojo_graph *graph;
+        status = dojo_session_graph(session, &graph, error);
+        if (status == DOJO_OK) {
+            borrowed = (const char *)graph;
+            size = (size_t)graph->bytes;
+        }
+        break;
+    }
     default:
         status = dojo_session_bitcode(session, &borrowed, &size, error);
         break;

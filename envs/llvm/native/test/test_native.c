@@ -815,6 +815,59 @@ static void test_benchmark_floor(void) {
     dojo_session_close(session);
 }
 
+static const dojo_graph *graph_of(dojo_session *session) {
+    const dojo_graph *graph;
+    REQUIRE(dojo_session_graph(session, &graph, &error));
+    return graph;
+}
+
+static bool same_graph(const dojo_graph *one, const dojo_graph *other) {
+    return one->bytes == other->bytes && memcmp(one, other, (size_t)one->bytes) == 0;
+}
+
+/* Every row lies inside the block and refers to nodes and functions that exist. */
+static void check_graph(const dojo_graph *graph) {
+    const int32_t *nodes = (const int32_t *)(graph + 1);
+    const int32_t *links = nodes + graph->nodes * DOJO_GRAPH_NODE_COLUMNS;
+    const int32_t *features = links + graph->edges * 2;
+    const int32_t *end = features + graph->edges * DOJO_GRAPH_EDGE_COLUMNS;
+    CHECK((const char *)end == (const char *)graph + graph->bytes);
+    CHECK(graph->nodes > 1 && graph->edges > 0 && graph->functions > 0);
+    bool sound = nodes[DOJO_GRAPH_NODE_COLUMNS - 1] == -1;
+    for (const int32_t *row = nodes + DOJO_GRAPH_NODE_COLUMNS; row < links;
+         row += DOJO_GRAPH_NODE_COLUMNS)
+        sound &= row[0] >= 0 && row[0] <= 2 && row[6] >= 0 && row[6] < graph->functions;
+    for (const int32_t *index = links; index < features; index++)
+        sound &= *index >= 0 && *index < graph->nodes;
+    for (const int32_t *row = features; row < end; row += DOJO_GRAPH_EDGE_COLUMNS)
+        sound &= row[0] >= 0 && row[0] <= 2 && row[1] >= 0;
+    CHECK(sound);
+}
+
+static void test_graph(void) {
+    dojo_session *session = open_text(PROGRAM);
+    const dojo_graph *graph = graph_of(session);
+    check_graph(graph);
+    CHECK(graph_of(session) == graph);
+    unsigned different = 0;
+    for (size_t i = 0; i < PIPELINE_COUNT; i++) {
+        dojo_session *before = fork_of(session);
+        run(session, PIPELINES[i]);
+        check_graph(graph_of(session));
+        bool same = same_graph(graph_of(session), graph_of(before));
+        CHECK(same || !same_hash(session, before));
+        different += !same;
+        dojo_session *copies[] = {fork_of(session), reopen_bitcode(session), reopen_text(session)};
+        for (size_t c = 0; c < sizeof copies / sizeof *copies; c++) {
+            CHECK(same_graph(graph_of(copies[c]), graph_of(session)));
+            dojo_session_close(copies[c]);
+        }
+        dojo_session_close(before);
+    }
+    CHECK(different > 0);
+    dojo_session_close(session);
+}
+
 int main(int count, char **arguments) {
     if (count != 2) {
         fprintf(stderr, "usage: %s PATH_OF_LIBLLVM\n", arguments[0]);
@@ -833,6 +886,7 @@ int main(int count, char **arguments) {
     test_emission_error();
     test_threads();
     test_benchmark_floor();
+    test_graph();
     dojo_library_close(library);
     library = NULL;
     printf("%u checks passed\n", passed);
