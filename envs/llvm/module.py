@@ -12,7 +12,7 @@ from compiler_dojo.envs.llvm.worker import Connection
 
 
 class Export(IntEnum):
-    """What a module can be written as; mirrors ``dojo_export`` in native/include/dojo.h. A graph is a ``dojo_graph``."""
+    """What a module can be written as: mirrors ``dojo_export`` in native/include/dojo.h."""
 
     BITCODE = 0
     IR = 1
