@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import collections
-import functools
 import threading
 
 from compiler_dojo.envs.llvm.module import Module
+from compiler_dojo.envs.llvm.once import once
 
 ENTRY_OVERHEAD_BYTES = 250  # of a key and a value in a dictionary, measured
 KEPT_MODULES = 256
@@ -87,7 +87,7 @@ class TransitionCache:
         return self.hits / max(self.hits + self.misses, 1)
 
 
-@functools.cache
+@once
 def shared_cache() -> TransitionCache:
     """The process's cache."""
     return TransitionCache()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import functools
 import glob
 import os
 import sys
@@ -35,6 +34,7 @@ from compiler_dojo.envs.errors import (
     PassFailedError,
     UnreadableProgramError,
 )
+from compiler_dojo.envs.llvm.once import once
 
 LIBLLVM_VARIABLE = "DOJO_LIBLLVM"
 SUPPORTED_LLVM = (19, 20, 21, 22)
@@ -173,7 +173,7 @@ class Core:
             raise _ERRORS[status](f"{context}: {self.take_string(error)}")
 
 
-@functools.cache
+@once
 def load_core() -> Core:
     """The process's C core, loaded at first use.
 
@@ -241,7 +241,7 @@ def choose_libllvm() -> str:
     return candidates[0]
 
 
-@functools.cache
+@once
 def load_library() -> Library:
     """The process's own libLLVM, loaded at first use.
 

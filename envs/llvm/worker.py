@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import functools
 import os
 import subprocess
 import threading
@@ -14,6 +13,7 @@ from dataclasses import dataclass
 
 from compiler_dojo.envs.errors import InvalidConfigError, NativeLibraryError
 from compiler_dojo.envs.llvm.library import INSTALL_HINT, choose_libllvm, find_native_library, load_core
+from compiler_dojo.envs.llvm.once import once
 
 START_SECONDS = 30.0
 
@@ -188,7 +188,7 @@ class Worker:
                 self._connection.end()
 
 
-@functools.cache
+@once
 def shared_worker(isolation: Isolation) -> Worker:
     """The process's worker with these limits."""
     return Worker(isolation)

@@ -114,7 +114,11 @@ dojo_status dojo_library_open(const char *path, dojo_library **out, char **error
         dojo_library_close(library);
         return status;
     }
+    /* LLVM's list of targets is not guarded */
+    static pthread_mutex_t targets = PTHREAD_MUTEX_INITIALIZER;
+    pthread_mutex_lock(&targets);
     initialize_targets(library);
+    pthread_mutex_unlock(&targets);
     LLVMContextRef context = library->llvm.ContextCreate();
     library->first_custom_metadata = library->llvm.GetMDKindIDInContext(context, "dojo", 4);
     library->llvm.ContextDispose(context);
