@@ -176,13 +176,14 @@ DOJO_API dojo_status dojo_remote_materialize(dojo_worker *worker, uint64_t sessi
 /* Run pipelines, one per line, each as dojo_session_run would. */
 DOJO_API dojo_status dojo_remote_run(dojo_worker *worker, uint64_t session, const char *pipelines,
                                      double limit, dojo_state *state, char **error);
-/* The same in two halves, so that several sessions run at once. */
+/* The same in two halves, so that several sessions run at once. Threads of the worker that sleep
+ * are only woken by dojo_worker_wait and dojo_remote_end_run. */
 DOJO_API dojo_status dojo_remote_begin_run(dojo_worker *worker, uint64_t session,
                                            const char *pipelines, uint32_t *out, char **error);
 DOJO_API dojo_status dojo_remote_end_run(dojo_worker *worker, uint32_t run, double limit,
                                          dojo_state *state, char **error);
-/* Wait until at least one of `count` runs can be ended without waiting; done[i] becomes 1 for each
- * that can, else 0. */
+/* Wait until all of `count` runs have been taken up and at least one can be ended without waiting;
+ * done[i] becomes 1 for each that can, else 0. */
 DOJO_API void dojo_worker_wait(dojo_worker *worker, const uint32_t *runs, size_t count,
                                double limit, char *done);
 DOJO_API dojo_status dojo_remote_verify(dojo_worker *worker, uint64_t session, double limit,

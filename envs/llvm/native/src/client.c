@@ -117,7 +117,6 @@ static void post(dojo_worker *worker, slot *slot, operation operation, uint64_t 
     store(&slot->state, SLOT_QUEUED);
     queue_push(shared, (uint32_t)(slot - shared->slots));
     add(&shared->posted, 1);
-    wake_threads(shared);
 }
 
 static bool put_payload(dojo_worker *worker, slot *slot, const char *bytes, size_t size) {
@@ -176,6 +175,7 @@ static bool is_late(const dojo_worker *worker, const slot *slot, double limit) {
  * request is returned; after DOJO_ERROR_CRASHED, _TIMEOUT and _LOST the worker is useless. */
 static dojo_status await(dojo_worker *worker, slot *slot, double limit, char **error) {
     uint32_t state;
+    wake_threads(worker->shared);
     if (load(&worker->in_flight) <= 1) {
         double end = monotonic_seconds() + SPIN_MICROSECONDS * 1e-6;
         while (!is_over(load(&slot->state)) && monotonic_seconds() < end)
@@ -238,8 +238,10 @@ void dojo_remote_close(dojo_worker *worker, uint64_t session) {
     if (load(&worker->shared->dead))
         return;
     slot *slot = take_slot(worker);
-    if (slot != NULL)
-        post(worker, slot, OPERATION_CLOSE, session);
+    if (slot == NULL)
+        return;
+    post(worker, slot, OPERATION_CLOSE, session);
+    wake_threads(worker->shared);
 }
 
 dojo_status dojo_remote_fork(dojo_worker *worker, uint64_t session, double limit, uint64_t *out,
@@ -289,18 +291,25 @@ dojo_status dojo_remote_run(dojo_worker *worker, uint64_t session, const char *p
     return status == DOJO_OK ? dojo_remote_end_run(worker, run, limit, state, error) : status;
 }
 
+/* Whether requests wait for a thread. */
+static bool is_busy(const channel *shared) {
+    return load(&shared->enqueued) != load(&shared->dequeued);
+}
+
 void dojo_worker_wait(dojo_worker *worker, const uint32_t *runs, size_t count, double limit,
                       char *done) {
     channel *shared = worker->shared;
+    wake_threads(shared);
     for (;;) {
         uint32_t seen = load(&shared->completed);
-        bool ended = has_ended(worker), any = ended;
+        bool ended = has_ended(worker);
+        bool any = ended;
         for (size_t i = 0; i < count; i++) {
             const slot *slot = &shared->slots[runs[i]];
             done[i] = ended || is_over(load(&slot->state)) || is_late(worker, slot, limit);
             any |= done[i];
         }
-        if (any)
+        if (any && (ended || !is_busy(shared)))
             return;
         add(&shared->watchers, 1);
         futex_wait(&shared->completed, seen, HEALTH_SECONDS);

@@ -207,7 +207,8 @@ static void serve(slot *slot) {
     if (load(&slot->sleeping))
         futex_wake(&slot->state, 1);
     add(&shared->completed, 1);
-    if (load(&shared->watchers) > 0)
+    /* while requests are queued the cores have better work than the client's */
+    if (load(&shared->watchers) > 0 && load(&shared->enqueued) == load(&shared->dequeued))
         futex_wake(&shared->completed, SLOT_COUNT);
 }
 
