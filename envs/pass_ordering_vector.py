@@ -43,7 +43,7 @@ class PassOrderingVectorEnv(SyncVectorEnv):
         others = [PassOrderingEnv(**settings) for _ in range(num_envs - 1)]
         factories = [lambda env=env: env for env in (first, *others)]
         super().__init__(factories, copy=copy, autoreset_mode=autoreset_mode)
-        self._rates = [1e-6] * int(self.single_action_space.n)
+        self._rates = [1e-6] * len(first.action_names)
         self.metadata = {**PassOrderingEnv.metadata, "autoreset_mode": self.autoreset_mode}
 
     def action_masks(self) -> npt.NDArray[np.bool_]:

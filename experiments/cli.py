@@ -216,32 +216,25 @@ def validate(
 ) -> None:
     """Replay every record: costs must agree exactly, modules verify, and programs print what their -O0 builds print.
 
+    Programs run in a sandbox. Each also runs once under AddressSanitizer and UndefinedBehaviorSanitizer where its
+    source is known: undefined behaviour is reported as the program's, and not blamed on the compiler.
+
     Example: `dojo validate runs/demo`
     """
     from compiler_dojo.experiments.records import RECORDS, read_records
-    from compiler_dojo.experiments.validation import Validator
+    from compiler_dojo.experiments.validation import Validator, summarize, summary_lines
 
     records = list(read_records(run / RECORDS if run.is_dir() else run))
     verdicts = Validator().validate(records)
     progress = track(verdicts, "validating", total=len(records), console=Console(stderr=True), transient=True)
     results = list(progress)
-    problems = [verdict for verdict in results if verdict.problem]
+    summary = summarize(results)
     if as_json:
-        _print_json(
-            {
-                "records": len(results),
-                "executed": sum(verdict.ran for verdict in results),
-                "problems": [
-                    {"agent": v.record.agent, "program": v.record.program, "problem": v.problem} for v in problems
-                ],
-            }
-        )
+        _print_json(summary)
     else:
-        for verdict in problems:
-            console.print(escape(f"{verdict.record.program} ({verdict.record.agent}): {verdict.problem}"), style="red")
-        ran = sum(verdict.ran for verdict in results)
-        console.print(f"{len(results)} records replayed, {ran} programs' outputs compared, {len(problems)} problems")
-    if problems:
+        for line, style in summary_lines(summary):
+            console.print(escape(line), style=style)
+    if summary["problems"]:
         raise typer.Exit(1)
 
 

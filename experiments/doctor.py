@@ -12,6 +12,8 @@ from compiler_dojo.envs.errors import DojoError, NativeLibraryError
 from compiler_dojo.envs.llvm.execution import find_linker
 from compiler_dojo.envs.llvm.library import find_libllvm, find_native_library, load_library
 from compiler_dojo.envs.llvm.lowering import clang_version, find_clang
+from compiler_dojo.envs.llvm.sandbox import CONFINES, find_sandbox
+from compiler_dojo.envs.llvm.sanitizers import find_sanitizer
 from compiler_dojo.envs.programs import load_programs
 
 
@@ -39,6 +41,13 @@ def examine() -> Iterator[Finding]:
     yield Finding("other libLLVMs", ", ".join(others) or "none", "DOJO_LIBLLVM=path selects one", required=False)
     yield _try("clang", _describe_clang, "apt-get install clang-19  (only .c and .cpp files need it)", required=False)
     yield _try("linker", find_linker, "apt-get install g++  (validation runs programs)", required=False)
+    yield _sandbox()
+    yield _try(
+        "sanitizers",
+        lambda: f"address and undefined of {find_sanitizer().name}",
+        "apt-get install libclang-rt-19-dev  (validation finds undefined behaviour)",
+        required=False,
+    )
     yield _try("bundled programs", lambda: f"{len(load_programs('bundled'))} programs", "make programs", required=True)
     for package, extra, purpose in (
         ("stable-baselines3", "sb3", "training"),
@@ -47,6 +56,15 @@ def examine() -> Iterator[Finding]:
     ):
         remedy = f"pip install 'compiler-dojo[{extra}]'  ({purpose})"
         yield _try(package, partial(importlib.metadata.version, package), remedy, required=False)
+
+
+def _sandbox() -> Finding:
+    """The best sandbox counts as found; of a weaker one, the remedy says what it lacks and why it is used."""
+    sandbox = find_sandbox()
+    if sandbox.kind == "bubblewrap":
+        return Finding("sandbox", f"bubblewrap: {CONFINES['bubblewrap']}", "apt-get install bubblewrap", required=False)
+    remedy = f"apt-get install bubblewrap  (programs run with {CONFINES[sandbox.kind]})\n{sandbox.refused}"
+    return Finding("sandbox", None, remedy, required=False)
 
 
 def _try(subject: str, look: Callable[[], str], remedy: str, *, required: bool) -> Finding:

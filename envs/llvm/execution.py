@@ -1,37 +1,17 @@
-"""Building executables from modules and running them under limits."""
+"""Building executables from modules and running them in a sandbox."""
 
 from __future__ import annotations
 
 import contextlib
-import resource
 import shutil
 import subprocess
-import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 from compiler_dojo.envs.errors import InvalidProgramError, ToolchainError
+from compiler_dojo.envs.llvm.sandbox import Limits, RunResult, Sandbox, find_sandbox, private_folder
 from compiler_dojo.envs.llvm.session import CompilerSession
 from compiler_dojo.envs.programs.program import RunSpecification
-
-MEMORY_LIMIT_BYTES = 2 << 30
-OUTPUT_LIMIT_BYTES = 16 << 20
-
-
-class RunResult(NamedTuple):
-    """What a program did.
-
-    Attributes:
-        status: exit status; negative for a signal, None when it ran out of time.
-        output: standard output.
-        seconds: wall-clock time.
-    """
-
-    status: int | None
-    output: str
-    seconds: float
 
 
 def find_linker() -> str:
@@ -55,8 +35,8 @@ def build_executable(session: CompilerSession) -> Iterator[Path]:
         InvalidProgramError: it does not link, for want of a ``main`` for instance.
         ToolchainError: no linker is installed.
     """
-    with tempfile.TemporaryDirectory(prefix="dojo-") as folder:
-        item, executable = Path(folder) / "program.o", Path(folder) / "program"
+    with private_folder() as folder:
+        item, executable = folder / "program.o", folder / "program"
         item.write_bytes(session.object_code())
         command = [find_linker(), str(item), "-o", str(executable), "-lm"]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -65,31 +45,11 @@ def build_executable(session: CompilerSession) -> Iterator[Path]:
         yield executable
 
 
-def _limit_resources() -> None:
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_LIMIT_BYTES, MEMORY_LIMIT_BYTES))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (OUTPUT_LIMIT_BYTES, OUTPUT_LIMIT_BYTES))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+def run_executable(executable: Path, run: RunSpecification, sandbox: Sandbox | None = None) -> RunResult:
+    """Run it in the best sandbox that works here, or in ``sandbox``, with limits on time, memory and output."""
+    return (sandbox or find_sandbox()).run(executable, run.arguments, Limits(seconds=run.seconds))
 
 
-def run_executable(executable: Path, run: RunSpecification) -> RunResult:
-    """Run it in its own folder with limits on time, memory and output."""
-    start = time.perf_counter()
-    with tempfile.TemporaryFile(dir=executable.parent) as output:
-        try:
-            status: int | None = subprocess.run(
-                [str(executable), *run.arguments],
-                cwd=executable.parent,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.DEVNULL,
-                env={"PATH": "/usr/bin:/bin", "LC_ALL": "C"},
-                preexec_fn=_limit_resources,
-                timeout=run.seconds,
-                check=False,
-            ).returncode
-        except subprocess.TimeoutExpired:
-            status = None
-        seconds = time.perf_counter() - start
-        output.seek(0)
-        text = output.read().decode(errors="replace")
-    return RunResult(status, text, seconds)
+def run_timed(executable: Path, run: RunSpecification) -> RunResult:
+    """Run it with limits only, so that no sandbox's start is in its time; for programs that ran in a sandbox before."""
+    return run_executable(executable, run, Sandbox("limits", find_sandbox().user))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
+from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class Program:
         language: ``c``, ``c++``, or ``llvm`` when only IR is known.
         domain: what the program is about; splits are made of whole domains.
         run: how to run it, or None when it cannot be run on its own.
+        source: its C or C++ file, or None when only IR is known; no part of what makes programs equal.
         sha256: hash of ``module``, in hexadecimal digits.
     """
 
@@ -41,6 +43,7 @@ class Program:
     language: str = "llvm"
     domain: str = ""
     run: RunSpecification | None = None
+    source: Path | None = field(default=None, repr=False, compare=False)
     sha256: str = field(init=False, repr=False)
 
     def __post_init__(self) -> None:

@@ -82,7 +82,8 @@ def _load_file(source: FileSource, modified: int) -> Program:
         raise UnknownProgramError(f"{source.path}: no such file")
     if language == "llvm":
         return Program(source.uri, source.path.read_bytes())
-    return Program(source.uri, lower(source.path, source.lowering), source.lowering, language)
+    module = lower(source.path, source.lowering)
+    return Program(source.uri, module, source.lowering, language, source=source.path.resolve())
 
 
 class ProgramSet(Sequence[Program]):

@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 from experiments_support import Dojo, Run, run_dojo, table_row
 
+from compiler_dojo.envs.llvm.sandbox import find_sandbox
 from compiler_dojo.envs.prepared import prepare
 from compiler_dojo.envs.programs import load_programs
+from compiler_dojo.experiments.doctor import examine
 from compiler_dojo.experiments.evaluation import rows_as_mappings, rows_of
 from compiler_dojo.experiments.records import read_records, write_records
 
@@ -150,14 +152,25 @@ def records_folder(dojo: Dojo, tmp_path: Path) -> Path:
 
 
 def test_validate__a_good_run_passes(dojo: Dojo, records_folder: Path) -> None:
-    summary = "3 records replayed, 3 programs' outputs compared, 0 problems"
+    sanitized = sum(finding.subject == "sanitizers" and finding.found is not None for finding in examine())
+    summary = (
+        f"3 records replayed, 3 programs' outputs compared, 0 of {sanitized} sanitized programs with undefined "
+        f"behaviour, 0 problems\nsandbox: {find_sandbox().kind}"
+    )
     for path in (records_folder, records_folder / "records.jsonl"):
         done = dojo("validate", path)
         assert done.status == 0
-        assert done.out.strip() == summary
+        assert done.out.strip().endswith(summary)
     done = dojo("validate", records_folder, "--json")
     assert done.status == 0
-    assert json.loads(done.out) == {"records": 3, "executed": 3, "problems": []}
+    values = json.loads(done.out)
+    assert values.keys() == {
+        "records", "executed", "sandbox", "sanitized", "undefined_behaviour", "unsanitized", "problems"
+    }  # fmt: skip
+    assert (values["records"], values["executed"], values["sanitized"]) == (3, 3, sanitized)
+    assert values["sandbox"] == find_sandbox().kind
+    assert values["undefined_behaviour"] == values["problems"] == []
+    assert len(values["unsanitized"]) == 1 - sanitized
 
 
 def test_validate__a_tampered_run_fails_and_names_the_record(dojo: Dojo, records_folder: Path) -> None:
@@ -169,7 +182,8 @@ def test_validate__a_tampered_run_fails_and_names_the_record(dojo: Dojo, records
     done = dojo("validate", records_folder)
     assert done.status == 1
     assert f"{URI} (random policy (mean of 3)): replay gives costs" in done.out
-    assert "3 records replayed, 2 programs' outputs compared, 1 problems" in done.out
+    assert "3 records replayed, 2 programs' outputs compared, " in done.out
+    assert ", 1 problems" in done.out
     done = dojo("validate", records_folder, "--json")
     assert done.status == 1
     values = json.loads(done.out)

@@ -11,6 +11,7 @@ import pytest
 from experiments_support import Dojo, run_dojo
 
 from compiler_dojo.envs.llvm.library import load_library
+from compiler_dojo.envs.llvm.sandbox import find_sandbox
 from compiler_dojo.envs.programs import load_programs
 from compiler_dojo.experiments.doctor import Finding, examine
 
@@ -25,6 +26,13 @@ def test_examine__finds_what_this_installation_runs_with() -> None:
     assert findings["torch"].found == importlib.metadata.version("torch")
     assert re.fullmatch(rf"{library.version[0]}\.\d+\.\d+ at /.*", findings["clang"].found or "")
     assert {name for name, finding in findings.items() if finding.required} == {"C core", "libLLVM", "bundled programs"}
+
+
+def test_examine__shows_the_sandbox_that_programs_run_in() -> None:
+    findings = {finding.subject: finding for finding in examine()}
+    found = findings["sandbox"].found
+    assert (found is not None) == (find_sandbox().kind == "bubblewrap")
+    assert found is None or found.startswith("bubblewrap: no network, read-only files")
 
 
 def test_examine__an_absent_package_has_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -73,6 +81,10 @@ def test_doctor__without_tools_succeeds_and_names_the_commands_that_bring_them()
     assert (findings["clang"]["found"], findings["linker"]["found"]) == (None, None)
     assert "apt-get install clang-19" in findings["clang"]["remedy"]
     assert "apt-get install g++" in findings["linker"]["remedy"]
+    assert (findings["sandbox"]["found"], findings["sanitizers"]["found"]) == (None, None)
+    assert "apt-get install bubblewrap  (programs run with resource limits" in findings["sandbox"]["remedy"]
+    assert "bubblewrap: bwrap is not installed" in findings["sandbox"]["remedy"]
+    assert "apt-get install libclang-rt-19-dev" in findings["sanitizers"]["remedy"]
 
 
 def test_doctor__names_a_variable_that_leads_nowhere() -> None:

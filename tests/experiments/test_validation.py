@@ -10,14 +10,16 @@ from typing import Any
 import pytest
 
 from compiler_dojo.envs.llvm.lowering import lower
+from compiler_dojo.envs.llvm.session import CompilerSession
 from compiler_dojo.envs.programs import Program, ProgramSet, RunSpecification
 from compiler_dojo.envs.programs.program_set import GivenSource
+from compiler_dojo.envs.semantics import SemanticChecker
 from compiler_dojo.experiments import validation
 from compiler_dojo.experiments.agents import random_agent, sequence_agent
 from compiler_dojo.experiments.config import EnvConfig
 from compiler_dojo.experiments.evaluation import evaluate
 from compiler_dojo.experiments.records import EpisodeRecord, read_records, write_records
-from compiler_dojo.experiments.validation import Validator, Verdict
+from compiler_dojo.experiments.validation import Validator, Verdict, summarize, summary_lines
 
 URI = "bundled://graphs/union_find"
 
@@ -121,16 +123,17 @@ int main(void) { printf("%d\\n", grows(largest)); return 0; }
 """
 FOREVER = "int main(void) { for (volatile int i = 0;; i++) {} }\n"
 GREETS = '#include <stdio.h>\nint main(void) { puts("hello"); return 0; }\n'
+Check = Callable[..., Verdict]
 
 
 @pytest.fixture
-def check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Verdict]:
+def check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Check:
     """Records an episode on a source of the test's with a run specification, and validates the record."""
 
-    def check(text: str, run: RunSpecification, passes: list[str]) -> Verdict:
+    def check(text: str, run: RunSpecification, passes: list[str], sourced: bool = True) -> Verdict:
         source = tmp_path / "program.c"
         source.write_text(text)
-        program = Program("given://program", lower(source), "oz", "c", run=run)
+        program = Program("given://program", lower(source), "oz", "c", run=run, source=source if sourced else None)
         programs = ProgramSet("given", [GivenSource(program)])
         (record,) = evaluate(sequence_agent("some passes", passes, EnvConfig()), programs, seed=0)
         # a given program has no place from which it could be loaded again
@@ -140,28 +143,81 @@ def check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Verd
     return check
 
 
-def test_validate__a_program_that_behaves_as_before_passes(check: Callable[..., Verdict]) -> None:
-    verdict = check(OVERFLOWS, RunSpecification(), ["mem2reg"])
+@pytest.fixture
+def miscompile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Makes every pass list give this program instead of its own."""
+
+    def miscompile(text: str) -> None:
+        source = tmp_path / "miscompiled.c"
+        source.write_text(text)
+        with CompilerSession(lower(source)) as session:
+            module, original = session.bitcode(), SemanticChecker.check
+        monkeypatch.setattr(
+            SemanticChecker, "check", lambda self, program, _: original(self, program, CompilerSession(module))
+        )
+
+    return miscompile
+
+
+def test_validate__a_program_that_behaves_as_before_passes(check: Check) -> None:
+    verdict = check(GREETS, RunSpecification(), ["mem2reg"])
     assert (verdict.problem, verdict.ran) == (None, True)
 
 
-def test_validate__a_program_that_behaves_differently_is_caught(check: Callable[..., Verdict]) -> None:
-    verdict = check(OVERFLOWS, RunSpecification(), ["sroa", "instcombine<no-verify-fixpoint>"])
-    assert verdict.problem == r"the program behaves differently: exit 0, '1\n'; at -O0 exit 0, '0\n'"
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (("hello", "hullo"), r"the program behaves differently with the pass list: exit 0, 'hullo\n'; "),
+        (("return 0", "return 1"), r"the program behaves differently with the pass list: exit 1, 'hello\n'; "),
+    ],
+)
+def test_validate__a_pass_list_that_changes_behaviour_is_caught(
+    check: Check, miscompile: Callable[[str], None], change: tuple[str, str], problem: str
+) -> None:
+    miscompile(GREETS.replace(*change))
+    verdict = check(GREETS, RunSpecification(), ["sroa"])
+    assert verdict.problem is not None
+    assert verdict.problem.startswith(problem + r"at -O0 exit 0, 'hello\n'")
     assert verdict.ran
 
 
-def test_validate__a_difference_in_the_exit_status_alone_is_caught(check: Callable[..., Verdict]) -> None:
-    verdict = check(OVERFLOWS.replace('printf("%d\\n", grows(largest)); return 0;', "return grows(largest);"),
-                    RunSpecification(), ["sroa", "instcombine<no-verify-fixpoint>"])  # fmt: skip
-    assert verdict.problem == "the program behaves differently: exit 1, ''; at -O0 exit 0, ''"
+@pytest.mark.parametrize("passes", [["mem2reg"], ["sroa", "instcombine<no-verify-fixpoint>"]])
+def test_validate__undefined_behaviour_is_reported_and_not_blamed_on_the_compiler(
+    check: Check, passes: list[str]
+) -> None:
+    verdict = check(OVERFLOWS, RunSpecification(), passes)
+    assert verdict.judgement is not None
+    if verdict.judgement.sanitizer.finding == "unchecked":
+        pytest.skip(verdict.judgement.sanitizer.detail)
+    assert (verdict.problem, verdict.ran) == (None, False)
+    summary = summarize([verdict])
+    assert (summary["records"], summary["executed"], summary["sanitized"]) == (1, 0, 1)
+    assert (summary["problems"], summary["unsanitized"]) == ([], [])
+    (found,) = summary["undefined_behaviour"]
+    assert found["program"] == "given://program"
+    assert "runtime error: signed integer overflow" in found["report"]
+    lines = dict(summary_lines(summary))
+    assert any(line.startswith("given://program has undefined behaviour, ") for line in lines)
+    assert any("1 of 1 sanitized programs with undefined behaviour, 0 problems" in line for line in lines)
 
 
-def test_validate__an_output_other_than_the_expected_one_is_caught(check: Callable[..., Verdict]) -> None:
+def test_validate__without_a_source_undefined_behaviour_is_said_not_to_be_looked_for(check: Check) -> None:
+    verdict = check(OVERFLOWS, RunSpecification(), ["sroa"], sourced=False)
+    assert verdict.problem == (
+        r"the program behaves differently at -Oz: exit 0, '1\n'; at -O0 exit 0, '0\n' "
+        "(undefined behaviour was not looked for: only IR is known, and sanitizers need the source)"
+    )
+    summary = summarize([verdict])
+    assert [item["program"] for item in summary["unsanitized"]] == ["given://program"]
+    assert any(line.startswith("1 programs not checked for undefined") for line, _ in summary_lines(summary))
+
+
+def test_validate__an_output_other_than_the_expected_one_is_caught(check: Check) -> None:
     verdict = check(GREETS, RunSpecification(output="goodbye\n"), ["sroa"])
     assert verdict.problem is not None
     assert "goodbye" in verdict.problem
 
 
-def test_validate__a_program_that_runs_out_of_time_proves_nothing(check: Callable[..., Verdict]) -> None:
-    assert check(FOREVER, RunSpecification(seconds=0.05), ["sroa"]).problem is not None
+def test_validate__a_program_that_runs_out_of_time_proves_nothing(check: Check) -> None:
+    verdict = check(FOREVER, RunSpecification(seconds=0.05), ["sroa"])
+    assert (verdict.problem, verdict.ran) == ("the -O0 build does not end within 0.05 s", False)

@@ -53,6 +53,7 @@ def _load(source: BundledSource) -> Program:
         language=entry["language"],
         domain=source.key.split("/")[0],
         run=RunSpecification(output=entry["output"]),
+        source=FOLDER / entry["source"],
     )
 
 

@@ -81,7 +81,7 @@ int main(void) {
     result = run_c(source)
     first, folder = result.output.splitlines()
     assert (result.status, first) == (0, "-1 clean")
-    assert not os.path.exists(folder)
+    assert not os.path.exists(f"{folder}/left-behind")
     assert not (tmp_path / "left-behind").exists()
 
 

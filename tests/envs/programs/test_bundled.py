@@ -73,7 +73,8 @@ def test_programs__load_and_are_as_the_manifest_says(lowering) -> None:
         entry = manifest()[key]
         assert (program.domain, program.language) == (key.split("/")[0], entry["language"])
         assert entry["split"] == split_of(program.domain)
-        assert (FOLDER / entry["source"]).is_file()
+        assert program.source == FOLDER / entry["source"]
+        assert program.source.is_file()
         assert program.run
         assert program.run.output == entry["output"]
         assert entry["output"].endswith("\n")

@@ -5,6 +5,7 @@ import os
 import pickle
 import shutil
 import subprocess
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -50,6 +51,7 @@ def test_file__is_a_program(write, name, content, language, lowering) -> None:
         (program,) = load_programs(given, "compilergym")
         assert (program.uri, program.language, program.lowering) == (path.as_uri(), language, lowering)
         assert program.run is None
+        assert program.source == (path if language != "llvm" else None)
         assert instructions(program) > 0
 
 
@@ -217,4 +219,5 @@ def test_program__knows_its_hash_and_hides_its_code() -> None:
     assert program.sha256 == hashlib.sha256(LL.encode()).hexdigest()
     assert "define" not in repr(program)
     assert program == Program("mine", LL.encode(), run=RunSpecification(("x",)))
+    assert program == Program("mine", LL.encode(), run=RunSpecification(("x",)), source=Path("mine.c"))
     assert len({program, Program("mine", LL.encode()), Program("yours", LL.encode())}) == 3

@@ -107,6 +107,31 @@ static inline double monotonic_seconds(void) {
     return (double)time.tv_sec + (double)time.tv_nsec * 1e-9;
 }
 
+/* How long it pays to watch a word before sleeping on it. Watching is faster by a wake-up when the
+ * other side is at work on another core, and hinders it when there is no other core to spare. */
+typedef struct patience {
+    uint32_t longest;      /* microseconds */
+    uint32_t microseconds; /* 0: sleep at once, but try again now and then */
+    uint32_t refusals;
+} patience;
+
+enum { REFUSALS_BEFORE_TRIAL = 30, TRIAL_MICROSECONDS = 100 };
+
+static inline double patience_seconds(patience *patience) {
+    if (patience->microseconds == 0 && ++patience->refusals >= REFUSALS_BEFORE_TRIAL) {
+        patience->refusals = 0;
+        return TRIAL_MICROSECONDS * 1e-6;
+    }
+    return patience->microseconds * 1e-6;
+}
+
+static inline void patience_learn(patience *patience, double spent, bool rewarded) {
+    if (rewarded)
+        patience->microseconds = patience->longest;
+    else if (spent > 0)
+        patience->microseconds = patience->microseconds / 2 < 8 ? 0 : patience->microseconds / 2;
+}
+
 /* Sleep while *word is `value`, at most `seconds` (for ever when it is not positive). */
 static inline void futex_wait(uint32_t *word, uint32_t value, double seconds) {
     struct timespec limit = {(time_t)seconds, (long)((seconds - (double)(time_t)seconds) * 1e9)};

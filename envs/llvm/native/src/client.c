@@ -13,9 +13,7 @@
 #include "channel.h"
 #include "internal.h"
 
-/* How long a call watches its slot before it sleeps, and how often a sleeper looks at the worker's
- * health. */
-enum { SPIN_MICROSECONDS = 20 };
+/* How often a sleeper looks at the worker's health. */
 static const double HEALTH_SECONDS = 0.02;
 
 struct dojo_worker {
@@ -24,6 +22,7 @@ struct dojo_worker {
     pid_t pid;
     uint32_t in_flight;
     uint32_t next; /* where to look for a free slot */
+    patience patience;
 };
 
 size_t dojo_worker_memory_size(void) {
@@ -39,7 +38,7 @@ dojo_status dojo_worker_prepare(int memory, dojo_worker **out, char **error) {
     dojo_worker *worker = calloc(1, sizeof *worker);
     if (worker == NULL)
         abort();
-    *worker = (dojo_worker){.shared = shared, .memory = memory};
+    *worker = (dojo_worker){.shared = shared, .memory = memory, .patience = {2000, 2000, 0}};
     *out = worker;
     return DOJO_OK;
 }
@@ -177,10 +176,11 @@ static dojo_status await(dojo_worker *worker, slot *slot, double limit, char **e
     uint32_t state;
     wake_threads(worker->shared);
     if (load(&worker->in_flight) <= 1) {
-        double end = monotonic_seconds() + SPIN_MICROSECONDS * 1e-6;
+        double spin = patience_seconds(&worker->patience), end = monotonic_seconds() + spin;
         while (!is_over(load(&slot->state)) && monotonic_seconds() < end)
             for (int i = 0; i < 16; i++)
                 relax();
+        patience_learn(&worker->patience, spin, is_over(load(&slot->state)));
     }
     while (!is_over(state = load(&slot->state))) {
         if (has_ended(worker)) {

@@ -37,7 +37,7 @@ typedef struct walk_memory {
 
 struct dojo_session {
     dojo_library *library;
-    snapshot *snapshot;     /* the module as of now, or NULL when it changed since it was written */
+    snapshot *snapshot;     /* the module as of now, perhaps without its target, or NULL */
     LLVMContextRef context; /* NULL until the module is needed */
     LLVMModuleRef module;
     LLVMModuleRef intrinsics; /* declarations of intrinsics as LLVM makes them */
@@ -45,7 +45,8 @@ struct dojo_session {
     LLVMTargetMachineRef machine; /* borrowed from the library's pool */
     char *diagnostic;             /* first error LLVM reported through its diagnostic handler */
     walk_memory memory;
-    dojo_graph *graph; /* of the module as of now, or NULL */
+    dojo_graph *graph;           /* of the module as of now, or NULL */
+    LLVMMemoryBufferRef bitcode; /* of the module as of now, or NULL */
     dojo_state state;
 };
 

@@ -100,6 +100,8 @@ static dojo_status parse(dojo_session *session, LLVMMemoryBufferRef buffer, bool
 /* After parsing: target, machine and the canonical order of use lists. */
 static dojo_status prepare(dojo_session *session, char **error) {
     const llvm_c *llvm = &session->library->llvm;
+    if (session->triple != NULL)
+        llvm->SetTarget(session->module, session->triple);
     if (llvm->GetTarget(session->module)[0] == '\0') {
         char *triple = llvm->GetDefaultTargetTriple();
         llvm->SetTarget(session->module, triple);
@@ -123,10 +125,16 @@ static dojo_session *session_new(dojo_library *library) {
     return session;
 }
 
+/* Without a target LLVM leaves the symbol table for linkers out, most of a small module's cost. */
 static void take_snapshot(dojo_session *session) {
-    if (session->snapshot == NULL)
-        session->snapshot =
-            snapshot_new(session->library->llvm.WriteBitcodeToMemoryBuffer(session->module));
+    const llvm_c *llvm = &session->library->llvm;
+    if (session->snapshot != NULL)
+        return;
+    if (session->triple != NULL)
+        llvm->SetTarget(session->module, "");
+    session->snapshot = snapshot_new(llvm->WriteBitcodeToMemoryBuffer(session->module));
+    if (session->triple != NULL)
+        llvm->SetTarget(session->module, session->triple);
 }
 
 static dojo_status check(dojo_session *session, char **error) {
@@ -172,13 +180,21 @@ dojo_status dojo_session_open(dojo_library *library, const void *bytes, size_t s
     return status;
 }
 
+/* What was written of a module that has changed. */
+static void forget_exports(dojo_session *session) {
+    graph_drop(session);
+    if (session->bitcode != NULL)
+        session->library->llvm.DisposeMemoryBuffer(session->bitcode);
+    session->bitcode = NULL;
+}
+
 void dojo_session_close(dojo_session *session) {
     if (session == NULL)
         return;
     drop_module(session);
     snapshot_release(&session->library->llvm, session->snapshot);
     walk_memory_free(&session->memory);
-    graph_drop(session);
+    forget_exports(session);
     free(session->triple);
     free(session->diagnostic);
     free(session);
@@ -228,7 +244,7 @@ dojo_status dojo_session_run(dojo_session *session, const char *pipeline, char *
     if (session->state.changed) {
         snapshot_release(llvm, session->snapshot);
         session->snapshot = NULL;
-        graph_drop(session);
+        forget_exports(session);
     }
     if (has_stale_constants(llvm, session->module)) {
         take_snapshot(session);
@@ -266,10 +282,14 @@ dojo_status dojo_session_ir(dojo_session *session, char **out, char **error) {
 
 dojo_status dojo_session_bitcode(dojo_session *session, const char **data, size_t *size,
                                  char **error) {
-    (void)error;
-    take_snapshot(session);
-    *data = session->library->llvm.GetBufferStart(session->snapshot->buffer);
-    *size = session->library->llvm.GetBufferSize(session->snapshot->buffer);
+    const llvm_c *llvm = &session->library->llvm;
+    dojo_status status = dojo_session_materialize(session, error);
+    if (status != DOJO_OK)
+        return status;
+    if (session->bitcode == NULL)
+        session->bitcode = llvm->WriteBitcodeToMemoryBuffer(session->module);
+    *data = llvm->GetBufferStart(session->bitcode);
+    *size = llvm->GetBufferSize(session->bitcode);
     return DOJO_OK;
 }
 

@@ -21,7 +21,7 @@
 #include "channel.h"
 #include "internal.h"
 
-enum { SPIN_MICROSECONDS = 50, ALTERNATE_STACK = 64 << 10, THREAD_STACK = 64 << 20 };
+enum { ALTERNATE_STACK = 64 << 10, THREAD_STACK = 64 << 20 };
 
 static channel *shared;
 static int memory_fd;
@@ -215,17 +215,20 @@ static void serve(slot *slot) {
 /* The next request: one thread looks for it for a while before it sleeps, because waking a thread
  * takes longer than most clients need for their next request. */
 static slot *next_request(void) {
+    static _Thread_local patience patience = {200, 200, 0};
     uint32_t index;
     for (;;) {
         uint32_t seen = load(&shared->posted);
         bool found = queue_pop(shared, &index);
-        if (!found && load(&shared->spinning) == 0) {
+        double spin = found ? 0 : patience_seconds(&patience);
+        if (spin > 0 && load(&shared->spinning) == 0) {
             add(&shared->spinning, 1);
-            double end = monotonic_seconds() + SPIN_MICROSECONDS * 1e-6;
+            double end = monotonic_seconds() + spin;
             while (!(found = queue_pop(shared, &index)) && monotonic_seconds() < end)
                 for (int i = 0; i < 16; i++)
                     relax();
             add(&shared->spinning, -1);
+            patience_learn(&patience, spin, found);
         }
         if (found) {
             wake_threads(shared);
