@@ -18,6 +18,14 @@ AGENT, SEQUENCE = "agent", "sequence.json"
 POLICY = "policy.json"  # agents.mlp's name for it, known without loading torch
 
 
+SHIPPED = Path(__file__).with_name("policies")
+
+
+def shipped_agents() -> list[str]:
+    """Names of the trained policies that come with the package."""
+    return sorted(folder.name for folder in SHIPPED.iterdir()) if SHIPPED.is_dir() else []
+
+
 class UnknownAgentError(DojoError, LookupError):
     """No agent has this name, and nothing at this path is one."""
 
@@ -78,7 +86,7 @@ def find_agent(name: str, episodes: int, settings: Sequence[str]) -> Contender:
     """The agent that a user means by a name or path.
 
     Args:
-        name: ``random``, ``-Oz``, a run folder, a policy folder, or a ``sequence.json``.
+        name: ``random``, ``-Oz``, a shipped policy (``demo``), a run folder, a policy folder, or a ``sequence.json``.
         episodes: episodes per program.
         settings: environment settings for ``random``, such as ``start=Oz``; other agents bring their own.
 
@@ -87,7 +95,7 @@ def find_agent(name: str, episodes: int, settings: Sequence[str]) -> Contender:
         InvalidConfigError: settings for an agent that brings its own.
         InvalidRecordError: a file that does not hold what its name says.
     """
-    path = Path(name)
+    path = SHIPPED / name if name in shipped_agents() else Path(name)
     if name == "random":
         return random_agent(from_mapping(EnvConfig, apply_overrides({}, settings)), episodes)
     if settings:
@@ -101,5 +109,5 @@ def find_agent(name: str, episodes: int, settings: Sequence[str]) -> Contender:
             return policy_agent(path.name, folder, episodes)
     raise UnknownAgentError(
         f"no agent {name!r}: expected a run folder, a policy folder, a {SEQUENCE}, or a name; "
-        + did_you_mean(name, ["random", "-Oz"])
+        + did_you_mean(name, ["random", "-Oz", *shipped_agents()])
     )

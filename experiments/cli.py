@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -244,21 +245,65 @@ app.add_typer(bench, name="bench")
 
 @bench.command("env")
 def bench_env(
-    repeats: Annotated[int, typer.Option(min=1, help="Episodes per program.")] = 5,
+    repeats: Annotated[int, typer.Option(min=1, help="Episodes per program, and rounds of the vector tests.")] = 5,
+    soak: Annotated[int, typer.Option(min=20, help="Random steps of the memory test.")] = 20_000,
+    agent: Annotated[str, typer.Option(help="The trained policy that the cache is measured with.")] = "demo",
+    peer: Annotated[bool, typer.Option("--peer", help="Show CompilerGym's times beside ours.")] = False,
+    peer_python: Annotated[
+        Path | None, typer.Option(help="A Python 3.8 to 3.10 with compiler_gym, to measure it now.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Time reset, step, fork and multistep next to a bare C loop over LLVMRunPasses, interleaved.
+    """Time reset, step, fork and graphs next to a bare C loop, many environments at once, the cache, and memory.
 
-    Example: `dojo bench env --repeats 10`
+    Everything that is compared is measured in turn, in one run.
+
+    Examples: `dojo bench env --repeats 10`, `dojo bench env --peer`,
+    `dojo bench env --peer --peer-python peer/bin/python`
     """
-    from compiler_dojo.experiments.bench import PROGRAMS, measure, report
+    from rich.progress import Progress
 
-    progress = track(PROGRAMS, "measuring", console=Console(stderr=True), transient=True)
-    sizes = [measure(uri, repeats) for uri in progress]
+    from compiler_dojo.experiments import bench as single
+    from compiler_dojo.experiments import bench_report, throughput
+    from compiler_dojo.experiments.agents import find_agent
+    from compiler_dojo.experiments.peer import PeerFailure, PeerMeasurement, measure_peer
+
+    contender = find_agent(agent, 1, [])
+    sizes: list[single.Measurement] = []
+    theirs: list[PeerMeasurement | PeerFailure] = []
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+
+        def task(name: str, total: int) -> Callable[[], None]:
+            number = progress.add_task(name, total=total)
+            return lambda: progress.advance(number)
+
+        advance = task("one environment", len(single.PROGRAMS))
+        for uri in single.PROGRAMS:
+            sizes.append(single.measure(uri, repeats))
+            if peer_python is not None:
+                theirs += measure_peer(peer_python, [uri], repeats)
+            advance()
+        results = bench_report.Results(
+            sizes,
+            throughput.measure_throughput(repeats, task("16 environments", repeats)),
+            throughput.measure_cache(contender, 2 * repeats, task("transition cache", 2 * repeats)),
+            throughput.measure_memory(soak, task("memory", 20)),
+        )
     if as_json:
-        _print_json([dataclasses.asdict(size) for size in sizes])
-    else:
-        report(sizes, console)
+        values = {
+            "sizes": [dataclasses.asdict(size) for size in sizes],
+            "targets": [target._asdict() for target in bench_report.targets(results)],
+            "throughput": dataclasses.asdict(results.throughput),
+            "cache": dataclasses.asdict(results.cache) if results.cache else None,
+            "memory": dataclasses.asdict(results.memory),
+            "peer": [dataclasses.asdict(item) for item in theirs],
+        }
+        _print_json(values)
+        return
+    bench_report.report_sizes(sizes, console)
+    if peer or theirs:
+        bench_report.report_peer(sizes, theirs or None, console)
+    bench_report.report_targets(results, console)
 
 
 if __name__ == "__main__":

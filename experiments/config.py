@@ -35,20 +35,21 @@ class EnvConfig:
     passes: str | tuple[str, ...] = "all"
     lowering: str = "oz"
 
+    def arguments(self) -> dict[str, Any]:
+        """What :class:`PassOrderingEnv` takes."""
+        return {
+            "observation": self.observation,
+            "reward": CostReduction(self.metric, scale_by=self.scale_by),
+            "start": self.start,
+            "budget": self.budget,
+            "stop": self.stop,
+            "passes": self.passes,
+            "lowering": self.lowering,
+        }
+
     def make(self, programs: Any) -> gym.Env[Any, Any]:
         """The environment over these programs."""
-        return gym.make(
-            PASS_ORDERING_ID,
-            disable_env_checker=True,
-            programs=programs,
-            observation=self.observation,
-            reward=CostReduction(self.metric, scale_by=self.scale_by),
-            start=self.start,
-            budget=self.budget,
-            stop=self.stop,
-            passes=self.passes,
-            lowering=self.lowering,
-        )
+        return gym.make(PASS_ORDERING_ID, disable_env_checker=True, programs=programs, **self.arguments())
 
 
 @dataclass(frozen=True)
