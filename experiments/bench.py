@@ -78,8 +78,15 @@ class Measurement:
     @property
     def timings(self) -> Timings:
         """The medians that the peer has too, in ms."""
-        spreads = self.reset_parsed, self.step, self.fork_parsed, self.multistep, self.graph
-        return Timings(self.instructions, *(spread.median / 1e3 for spread in spreads), program=self.program)
+        return Timings(
+            instructions=self.instructions,
+            reset_ms=self.reset_parsed.median / 1e3,
+            step_ms=self.step.median / 1e3,
+            fork_ms=self.fork_parsed.median / 1e3,
+            multistep_ms=self.multistep.median / 1e3,
+            graph_ms=self.graph.median / 1e3,
+            program=self.program,
+        )
 
 
 class Stopwatch:

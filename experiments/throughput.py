@@ -135,6 +135,8 @@ class _Actors:
             _prepare(program)
         self._policy = contender.make(self.env.envs[0], 0)
         self._state: Any = self._policy.initial_state(ENVS)
+        self._observation: Any
+        self._info: dict[str, Any]
         self._observation, self._info = self.env.reset(seed=0)
 
     def steps_per_second(self, steps: int) -> float:
