@@ -16,6 +16,10 @@ from compiler_dojo.envs.llvm.session import wait_for_any
 from compiler_dojo.envs.pass_ordering import PassOrderingEnv
 
 
+# Requests in a worker's queue are limited to 1,024, from all threads of the process together.
+MOST_AT_ONCE = 256
+
+
 class PassOrderingVectorEnv(SyncVectorEnv):
     """A vector of :class:`PassOrderingEnv` over one worker process; what ``gym.make_vec`` makes.
 
@@ -63,6 +67,8 @@ class PassOrderingVectorEnv(SyncVectorEnv):
         infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
         # the longest first, so that no thread is left with a long one when the others have finished
         running.sort(key=lambda index: self._expected_seconds(index, indices[index]), reverse=True)
+        later = running[MOST_AT_ONCE:]
+        running = running[:MOST_AT_ONCE]
         for index in running:
             self.envs[index].begin_step(indices[index])
         try:
@@ -75,6 +81,9 @@ class PassOrderingVectorEnv(SyncVectorEnv):
                 for index in itertools.compress(running, done):
                     infos[index] = self._end_step(index)
                 running = [index for index, ready in zip(running, done, strict=True) if not ready]
+                while later and len(running) < MOST_AT_ONCE:
+                    running.append(later.pop(0))
+                    self.envs[running[-1]].begin_step(indices[running[-1]])
         self._observations = concatenate(self.single_observation_space, self._env_obs, self._observations)
         self._autoreset_envs = np.logical_or(self._terminations, self._truncations)
         return (

@@ -13,7 +13,7 @@
 
 #include "dojo.h"
 
-enum { SLOT_COUNT = 128, TEXT_CAPACITY = 4096 }; /* SLOT_COUNT is a power of two */
+enum { SLOT_COUNT = 1024, TEXT_CAPACITY = 4096 }; /* SLOT_COUNT is a power of two */
 
 #define PAYLOAD_CAPACITY ((int64_t)1 << 32)
 #define KEPT_PAYLOAD ((size_t)1 << 20) /* larger payloads give their pages back */
@@ -69,7 +69,8 @@ typedef struct channel {
     _Alignas(64) uint32_t idle;      /* threads asleep on posted */
     uint32_t spinning;               /* threads about to look again */
     _Alignas(64) uint32_t completed; /* requests ever completed; a futex of watchers */
-    uint32_t watchers;
+    uint32_t watchers;               /* calls that wait for runs to end */
+    uint32_t starving;               /* calls that wait for a free slot */
     _Alignas(64) uint32_t enqueued;
     _Alignas(64) uint32_t dequeued;
     queue_cell cells[SLOT_COUNT];

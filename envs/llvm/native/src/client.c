@@ -21,7 +21,6 @@ struct dojo_worker {
     int memory;
     pid_t pid;
     uint32_t in_flight;
-    uint32_t next; /* where to look for a free slot */
     patience patience;
 };
 
@@ -87,10 +86,10 @@ void dojo_worker_close(dojo_worker *worker) {
 static slot *take_slot(dojo_worker *worker) {
     channel *shared = worker->shared;
     for (;;) {
-        uint32_t seen = load(&shared->completed), first = worker->next;
+        uint32_t seen = load(&shared->completed);
         for (uint32_t i = 0; i < SLOT_COUNT; i++) {
-            uint32_t index = (first + i) % SLOT_COUNT, expected = SLOT_FREE;
-            slot *slot = &shared->slots[index];
+            uint32_t expected = SLOT_FREE;
+            slot *slot = &shared->slots[i];
             if (load(&slot->state) == SLOT_FREE &&
                 __atomic_compare_exchange_n(&slot->state, &expected, SLOT_TAKEN, false,
                                             __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) {
@@ -103,9 +102,10 @@ static slot *take_slot(dojo_worker *worker) {
         }
         if (has_ended(worker))
             return NULL;
-        add(&shared->watchers, 1);
+        add(&shared->starving, 1);
+        wake_threads(shared);
         futex_wait(&shared->completed, seen, HEALTH_SECONDS);
-        add(&shared->watchers, -1);
+        add(&shared->starving, -1);
     }
 }
 
@@ -151,7 +151,7 @@ static void give_back(dojo_worker *worker, slot *slot) {
         fallocate(worker->memory, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
                   payload_offset(worker->shared, slot), (off_t)slot->size);
     store(&slot->state, SLOT_FREE);
-    if (load(&worker->shared->watchers) > 0) {
+    if (load(&worker->shared->starving) > 0) {
         add(&worker->shared->completed, 1);
         futex_wake(&worker->shared->completed, SLOT_COUNT);
     }

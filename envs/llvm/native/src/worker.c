@@ -208,7 +208,8 @@ static void serve(slot *slot) {
         futex_wake(&slot->state, 1);
     add(&shared->completed, 1);
     /* while requests are queued the cores have better work than the client's */
-    if (load(&shared->watchers) > 0 && load(&shared->enqueued) == load(&shared->dequeued))
+    bool idle = load(&shared->enqueued) == load(&shared->dequeued);
+    if (load(&shared->starving) > 0 || (idle && load(&shared->watchers) > 0))
         futex_wake(&shared->completed, SLOT_COUNT);
 }
 
