@@ -15,7 +15,6 @@ from compiler_dojo.envs.errors import EpisodeStateError
 from compiler_dojo.envs.llvm.session import wait_for_any
 from compiler_dojo.envs.pass_ordering import PassOrderingEnv
 
-
 # Requests in a worker's queue are limited to 1,024, from all threads of the process together.
 MOST_AT_ONCE = 256
 
