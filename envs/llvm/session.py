@@ -13,7 +13,6 @@ import numpy.typing as npt
 from compiler_dojo.envs.errors import (
     CompilerCrashedError,
     CompilerFailedError,
-    CompilerLostError,
     CompilerTimeoutError,
     DojoError,
     PassFailedError,
@@ -97,6 +96,7 @@ class CompilerSession:
         self._pending: list[tuple[bytes, bytes]] = []
         self._running: bytes | None = None
         self._found: bytes | None = None
+        self._failed: DojoError | None = None
         self._state = State()
         self._bytes = view = memoryview(self._state).cast("B")
         # views of the state, which is rewritten in place; handed out as copies only
@@ -138,9 +138,9 @@ class CompilerSession:
             if self._found is not None:
                 return
         try:
-            self._begin_run()
-        except CompilerFailedError:
-            self._lose_module()
+            self._begin_run(text)
+        except DojoError as error:
+            self._failed = error
 
     def end(self) -> PassResult:
         """Wait for what :meth:`begin` started."""
@@ -148,13 +148,15 @@ class CompilerSession:
         assert text is not None, "end() follows begin()"
         if self._found is not None:
             return self._take_found(text, self._found)
+        failed, self._failed = self._failed, None
         key = self._key(text) if self._cache is not None else b""
         try:
-            if self._module is None:
-                raise CompilerLostError(f"{self.name}: the compiler process has ended")
+            if failed is not None:
+                raise failed
+            assert self._module is not None
             self._module.end(self._state)
         except CompilerFailedError as error:
-            self._recover(self._run_again, text, error)
+            self._recover(lambda: self._run_again(text), text, error)
         except PassFailedError as error:
             self._pending.clear()
             reason = str(error).removeprefix(f"{self.name}: ")
@@ -254,13 +256,8 @@ class CompilerSession:
             module.close()
 
     @property
-    def is_closed(self) -> bool:
-        """Whether it was closed."""
-        return self._closed
-
-    @property
     def _is_waiting(self) -> bool:
-        return self._running is not None and self._found is None
+        return self._running is not None and self._found is None and self._failed is None
 
     def _key(self, item: bytes) -> bytes:
         return self._identity + self._bytes[_HASH].tobytes() + item
@@ -277,10 +274,8 @@ class CompilerSession:
         self._pending.append((text, self._bytes[_HASH].tobytes()))
         return PassResult(True, 0.0)
 
-    def _begin_run(self) -> None:
+    def _begin_run(self, text: bytes) -> None:
         """Send the passes that wait and the one that is to run."""
-        text = self._running
-        assert text is not None
         module = self._module_now()
         if self._pending:
             if len(self._pending) >= KEEP_AFTER:
@@ -345,16 +340,11 @@ class CompilerSession:
         except CompilerFailedError as error:
             return self._recover(request, what.encode(), error)
 
-    def _run_again(self) -> None:
-        module = self._module_now()
-        assert self._lost_request is not None
-        module.run(b"\n".join([*(item for item, _ in self._pending), self._lost_request]), self._state)
-
-    _lost_request: bytes | None = None
+    def _run_again(self, text: bytes) -> None:
+        self._module_now().run(b"\n".join([*(item for item, _ in self._pending), text]), self._state)
 
     def _recover(self, request: Callable[[], T], what: bytes, error: CompilerFailedError) -> T:
         """Make a request again after its worker has died, until it is certain that the request is to blame."""
-        self._lost_request = what
         losses = 0
         alone = False
         while not isinstance(error, CompilerTimeoutError):
