@@ -11,7 +11,7 @@ import numpy.typing as npt
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from gymnasium.vector.utils import concatenate, iterate
 
-from compiler_dojo.envs.errors import EpisodeStateError
+from compiler_dojo.envs.errors import EpisodeStateError, InvalidActionError
 from compiler_dojo.envs.llvm.session import wait_for_any
 from compiler_dojo.envs.pass_ordering import PassOrderingEnv
 
@@ -58,6 +58,8 @@ class PassOrderingVectorEnv(SyncVectorEnv):
         over = self._autoreset_envs & (self.autoreset_mode == AutoresetMode.NEXT_STEP)
         running = [index for index in range(self.num_envs) if not over[index]]
         chosen = list(iterate(self.action_space, actions))
+        if len(chosen) != self.num_envs:
+            raise InvalidActionError(f"there are {self.num_envs} environments, got {len(chosen)} actions")
         indices = [self.envs[index].action_index(chosen[index]) for index in running]
         infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
         for index, action in zip(running, indices, strict=True):
