@@ -89,6 +89,10 @@ class EpisodeStateError(DojoError):
     """step() before reset(), or after the end of the episode."""
 
 
+class SessionBusyError(DojoError):
+    """begin() and end() of a session came in another order."""
+
+
 class SessionClosedError(DojoError):
     """A session or environment was used after it was closed."""
 

@@ -196,7 +196,7 @@ class PassOrderingEnv(gym.Env[Any, np.int64], EzPickle):
         self._prepared: PreparedProgram = prepared
         self._session: CompilerSession = prepared.session(self.start, self._cache)
         self.actions: list[int] = []
-        self._stopped = False
+        self._stopped = self._in_step = False
         self._mask = np.ones(len(self.action_names), np.int8)
         histogram = np.zeros(len(self.action_names), np.float32)
         self._view = EpisodeView(self._session, prepared, histogram, self.budget, self.budget)
@@ -225,10 +225,14 @@ class PassOrderingEnv(gym.Env[Any, np.int64], EzPickle):
         index = self.action_index(action)
         if self.render_mode == "ansi":
             self._keep_previous()
+        self._running, self._in_step = False, True  # an interrupted step ends the episode
         self._begin(index)
 
     def end_step(self) -> tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]:
         """The second half of :meth:`step`: wait for the compiler."""
+        if not self._in_step:
+            raise EpisodeStateError("end_step() waits for what begin_step() started, and nothing was")
+        self._in_step = False
         try:
             return self._outcome(*self._end())
         except DojoError as error:
@@ -269,6 +273,7 @@ class PassOrderingEnv(gym.Env[Any, np.int64], EzPickle):
             self._keep_previous()
         changed = False
         seconds = 0.0
+        self._running = False
         try:
             for index in indices:
                 self._begin(index)
@@ -328,6 +333,7 @@ class PassOrderingEnv(gym.Env[Any, np.int64], EzPickle):
         return "\n".join(lines)
 
     _previous_session: CompilerSession | None = None
+    _in_step = False
 
     def _choose_program(self, choice: str | Program | None) -> Program:
         if choice is None:
@@ -418,6 +424,8 @@ class PassOrderingEnv(gym.Env[Any, np.int64], EzPickle):
     def _require_running(self) -> EpisodeView:
         view = self._require_episode()
         if not self._running:
+            if self._in_step:
+                raise EpisodeStateError("a step has begun; call end_step() first, or reset()")
             raise EpisodeStateError("the episode has ended; call reset() first")
         return view
 

@@ -11,12 +11,9 @@ import numpy.typing as npt
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from gymnasium.vector.utils import concatenate, iterate
 
-from compiler_dojo.envs.errors import EpisodeStateError
+from compiler_dojo.envs.errors import EpisodeStateError, InvalidActionError
 from compiler_dojo.envs.llvm.session import wait_for_any
 from compiler_dojo.envs.pass_ordering import PassOrderingEnv
-
-# Requests in a worker's queue are limited to 1,024, from all threads of the process together.
-MOST_AT_ONCE = 256
 
 
 class PassOrderingVectorEnv(SyncVectorEnv):
@@ -62,12 +59,12 @@ class PassOrderingVectorEnv(SyncVectorEnv):
         over = self._autoreset_envs & (self.autoreset_mode == AutoresetMode.NEXT_STEP)
         running = [index for index in range(self.num_envs) if not over[index]]
         chosen = list(iterate(self.action_space, actions))
+        if len(chosen) != self.num_envs:
+            raise InvalidActionError(f"there are {self.num_envs} environments, got {len(chosen)} actions")
         indices = {index: self.envs[index].action_index(chosen[index]) for index in running}
         infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
         # the longest first, so that no thread is left with a long one when the others have finished
         running.sort(key=lambda index: self._expected_seconds(index, indices[index]), reverse=True)
-        later = running[MOST_AT_ONCE:]
-        running = running[:MOST_AT_ONCE]
         for index in running:
             self.envs[index].begin_step(indices[index])
         try:
@@ -80,9 +77,6 @@ class PassOrderingVectorEnv(SyncVectorEnv):
                 for index in itertools.compress(running, done):
                     infos[index] = self._end_step(index)
                 running = [index for index, ready in zip(running, done, strict=True) if not ready]
-                while later and len(running) < MOST_AT_ONCE:
-                    running.append(later.pop(0))
-                    self.envs[running[-1]].begin_step(indices[running[-1]])
         self._observations = concatenate(self.single_observation_space, self._env_obs, self._observations)
         self._autoreset_envs = np.logical_or(self._terminations, self._truncations)
         return (

@@ -52,7 +52,7 @@ class PreparedProgram:
 
     def session(self, level: str = "O0", cache: TransitionCache | None = None) -> CompilerSession:
         """A new session with the program as ``level`` leaves it, whose passes are remembered in ``cache``."""
-        session = self._at(level).fork()
+        session = self._fork(level)
         if cache is not None:
             session.remember(cache, self._identity)
         return session
@@ -68,7 +68,7 @@ class PreparedProgram:
         if key not in self._costs:
             if metric not in METRICS:
                 raise UnknownRewardError(f"unknown metric {metric!r}: {did_you_mean(metric, METRICS)}")
-            with self._at(level).fork() as session:
+            with self._fork(level) as session:
                 self._costs[key] = METRICS[metric].measure(session, self.program)
         return self._costs[key]
 
@@ -78,15 +78,15 @@ class PreparedProgram:
             self._log_counts[level] = math.log(max(self.cost("instruction_count", level), 1.0))
         return self._log_counts[level]
 
-    def _at(self, level: str) -> CompilerSession:
-        with self._lock:
+    def _fork(self, level: str) -> CompilerSession:
+        with self._lock:  # after the worker's death the first to fork a session rebuilds it
             if level not in self._sessions:
                 if level not in LEVELS:
                     raise InvalidConfigError(f"unknown optimisation level {level!r}: {did_you_mean(level, LEVELS)}")
                 with self._sessions["O0"].fork() as session:
                     session.run(LEVELS[level])
                     self._sessions[level] = session.fork()
-            return self._sessions[level]
+            return self._sessions[level].fork()
 
 
 _cache: collections.OrderedDict[tuple[Program, str | Isolation], PreparedProgram] = collections.OrderedDict()

@@ -18,7 +18,7 @@ class TransitionCache:
     A pass's result depends on the module alone, so what one session has seen serves all others of the process.
 
     Args:
-        max_bytes: bound on the memory of the results.
+        max_bytes: bound on the memory of the results, and on that of the kept modules.
 
     Attributes:
         hits: lookups that were answered.
@@ -33,7 +33,8 @@ class TransitionCache:
         self.bytes = 0
         self._lock = threading.Lock()
         self._entries: collections.OrderedDict[bytes, bytes] = collections.OrderedDict()
-        self._modules: collections.OrderedDict[bytes, Module] = collections.OrderedDict()
+        self._modules: collections.OrderedDict[bytes, tuple[Module, int]] = collections.OrderedDict()
+        self._module_bytes = 0
 
     def get(self, key: bytes) -> bytes | None:
         """What was stored, or None."""
@@ -49,37 +50,47 @@ class TransitionCache:
         return value
 
     def put(self, key: bytes, value: bytes) -> None:
-        """Store a result."""
+        """Store a result, unless it alone is larger than the bound."""
+        size = len(key) + len(value) + ENTRY_OVERHEAD_BYTES
         with self._lock:
-            if key in self._entries:
+            if key in self._entries or size > self.max_bytes:
                 return
             self._entries[key] = value
-            self.bytes += len(key) + len(value) + ENTRY_OVERHEAD_BYTES
+            self.bytes += size
             while self.bytes > self.max_bytes:
                 old_key, old_value = self._entries.popitem(last=False)
                 self.bytes -= len(old_key) + len(old_value) + ENTRY_OVERHEAD_BYTES
 
     def module(self, key: bytes) -> Module | None:
         """The kept module with this program and hash."""
-        module = self._modules.get(key)
-        if module is not None and module.ended:
-            self._modules.pop(key, None)
+        kept = self._modules.get(key)
+        if kept is not None and kept[0].ended:
+            self._drop(key)
             return None
-        return module
+        return kept[0] if kept is not None else None
 
-    def keep(self, key: bytes, module: Module) -> None:
-        """Keep a module from which later misses go on; of more than 256, the oldest are freed."""
+    def keep(self, key: bytes, module: Module, size: int) -> None:
+        """Keep a module from which later misses go on; of more than 256, or too many bytes, the oldest are freed."""
+        self._drop(key)
         with self._lock:
-            self._modules[key] = module
-            while len(self._modules) > KEPT_MODULES:
-                self._modules.popitem(last=False)
+            self._modules[key] = module, size
+            self._module_bytes += size
+            while len(self._modules) > KEPT_MODULES or self._module_bytes > self.max_bytes:
+                self._module_bytes -= self._modules.popitem(last=False)[1][1]
+
+    def _drop(self, key: bytes) -> None:
+        with self._lock:
+            self._module_bytes -= self._modules.pop(key, (None, 0))[1]
 
     def clear(self) -> None:
         """Forget everything."""
         with self._lock:
             self._entries.clear()
             self._modules.clear()
-            self.bytes = self.hits = self.misses = 0
+            self.bytes = self.hits = self.misses = self._module_bytes = 0
+
+    def __reduce__(self) -> tuple[type[TransitionCache], tuple[int]]:
+        return TransitionCache, (self.max_bytes,)  # an empty one: what is in it belongs to this process
 
     @property
     def hit_rate(self) -> float:

@@ -115,7 +115,7 @@ _PROTOTYPES: dict[str, tuple[Any, list[Any]]] = {
     "dojo_remote_materialize": (c_int, [c_void_p, c_uint64, c_double, POINTER(c_void_p)]),
     "dojo_remote_run": (c_int, [c_void_p, c_uint64, c_char_p, c_double, POINTER(State), POINTER(c_void_p)]),
     "dojo_remote_begin_run": (c_int, [c_void_p, c_uint64, c_char_p, POINTER(c_uint32), POINTER(c_void_p)]),
-    "dojo_remote_end_run": (c_int, [c_void_p, c_uint32, c_double, POINTER(State), POINTER(c_void_p)]),
+    "dojo_remote_end_run": (c_int, [c_void_p, POINTER(c_uint32), c_double, POINTER(State), POINTER(c_void_p)]),
     "dojo_remote_verify": (c_int, [c_void_p, c_uint64, c_double, POINTER(c_void_p)]),
     "dojo_remote_text_size": (c_int, [c_void_p, c_uint64, c_double, POINTER(c_int64), POINTER(c_void_p)]),
     "dojo_remote_export": (

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 from ctypes import byref, c_char_p, c_double, c_int64, c_size_t, c_uint32, c_uint64, c_void_p
 from enum import IntEnum
 from typing import Any, Protocol
 
+from compiler_dojo.envs.errors import DojoError
 from compiler_dojo.envs.llvm.library import GraphHeader, State, load_core, load_library
 from compiler_dojo.envs.llvm.worker import Connection
+
+_NO_RUN = 2**32 - 1  # DOJO_NO_RUN in native/include/dojo.h
 
 
 class Export(IntEnum):
@@ -78,6 +82,7 @@ class LocalModule:
         self._error = c_void_p()
         self._error_reference = byref(self._error)
         self._state: Any = self._functions.dojo_session_state(handle)
+        self._begun = b""
 
     @classmethod
     def open(cls, program: bytes, name: str, state: State) -> LocalModule:
@@ -92,10 +97,10 @@ class LocalModule:
         return module
 
     def begin(self, pipelines: bytes, state: State) -> None:  # noqa: D102
-        self.run(pipelines, state)
+        self._begun = pipelines
 
     def end(self, state: State) -> None:  # noqa: D102
-        pass
+        self.run(self._begun, state)
 
     def run(self, pipelines: bytes, state: State) -> None:  # noqa: D102
         run = self._functions.dojo_session_run
@@ -152,9 +157,10 @@ class LocalModule:
             self._functions.dojo_session_close(handle)
 
     def _call(self, function: str, *arguments: Any) -> None:
-        status = getattr(self._functions, function)(self._handle, *arguments, self._error_reference)
+        error = c_void_p()  # several threads may fork a module at once
+        status = getattr(self._functions, function)(self._handle, *arguments, byref(error))
         if status:
-            self._core.check(status, self._error, self._name)
+            self._core.check(status, error, self._name)
 
     def _copy_state(self, state: State) -> None:
         ctypes.memmove(byref(state), self._state, ctypes.sizeof(State))
@@ -174,7 +180,8 @@ class RemoteModule:
         self._number = c_uint64(number)
         self._name = name
         self._limit = c_double(limit)
-        self._run = c_uint32()
+        self._run = c_uint32(_NO_RUN)
+        self._begun = b""
         self._run_reference = byref(self._run)
         self._error = c_void_p()
         self._error_reference = byref(self._error)
@@ -206,19 +213,22 @@ class RemoteModule:
         return self._limit.value
 
     @property
-    def run_number(self) -> int:
-        """What the C core calls the run that :meth:`begin` started."""
-        return self._run.value
+    def run_number(self) -> int | None:
+        """What the C core calls the run that :meth:`begin` started; None when too many are under way to start one."""
+        return self._run.value if self._run.value != _NO_RUN else None
 
     def begin(self, pipelines: bytes, state: State) -> None:  # noqa: D102
+        self._begun = pipelines
         begin = self._functions.dojo_remote_begin_run
         status = begin(self._worker, self._number, pipelines, self._run_reference, self._error_reference)
         if status:
             self._core.check(status, self._error, self._name)
 
     def end(self, state: State) -> None:  # noqa: D102
+        if self._run.value == _NO_RUN:
+            return self.run(self._begun, state)
         end = self._functions.dojo_remote_end_run
-        status = end(self._worker, self._run, self._limit, byref(state), self._error_reference)
+        status = end(self._worker, self._run_reference, self._limit, byref(state), self._error_reference)
         if status:
             self._core.check(status, self._error, self._name)
 
@@ -251,13 +261,18 @@ class RemoteModule:
 
     def close(self) -> None:  # noqa: D102
         number, self._number = self._number, c_uint64()
-        if number and not self._connection.ended:
-            self._functions.dojo_remote_close(self._worker, number)
+        if not number or self._connection.ended:
+            return
+        if self._run.value != _NO_RUN:
+            with contextlib.suppress(DojoError):
+                self.end(State())
+        self._functions.dojo_remote_close(self._worker, number)
 
     def _call(self, function: str, *arguments: Any) -> None:
-        status = getattr(self._functions, function)(self._worker, self._number, *arguments, self._error_reference)
+        error = c_void_p()  # several threads may fork a module at once
+        status = getattr(self._functions, function)(self._worker, self._number, *arguments, byref(error))
         if status:
-            self._core.check(status, self._error, self._name)
+            self._core.check(status, error, self._name)
 
     def __del__(self) -> None:
         self.close()

@@ -47,12 +47,14 @@ class Reproducer(NamedTuple):
         target.parent.mkdir(parents=True, exist_ok=True)
         description = {field: value for field, value in self._asdict().items() if field != "program"}
         unfinished = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=target.parent))
-        (unfinished / PROGRAM).write_bytes(self.program)
-        (unfinished / DESCRIPTION).write_text(json.dumps(description, indent=1) + "\n")
         try:
+            (unfinished / PROGRAM).write_bytes(self.program)
+            (unfinished / DESCRIPTION).write_text(json.dumps(description, indent=1) + "\n")
             unfinished.rename(target)
-        except OSError:  # another process has written the same one
-            shutil.rmtree(unfinished)
+        except OSError:
+            shutil.rmtree(unfinished, ignore_errors=True)
+            if not target.exists():  # or else another process has written the same one
+                raise
         return target
 
     @classmethod

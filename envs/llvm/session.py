@@ -17,6 +17,7 @@ from compiler_dojo.envs.errors import (
     DojoError,
     PassFailedError,
     ReplayError,
+    SessionBusyError,
     SessionClosedError,
     UnreadableProgramError,
 )
@@ -128,7 +129,7 @@ class CompilerSession:
 
     def begin(self, pipeline: str | bytes) -> None:
         """Start what :meth:`run` does; with a worker, several sessions run at once."""
-        self._require_open()
+        self._require_idle()
         text = pipeline if isinstance(pipeline, bytes) else pipeline.encode()
         if b"\0" in text or b"\n" in text:
             raise PassFailedError(f"{self.name}: a pipeline holds neither NUL nor line breaks, got {text!r}")
@@ -141,32 +142,48 @@ class CompilerSession:
             self._begin_run(text)
         except DojoError as error:
             self._failed = error
+        except BaseException:  # Ctrl-C among them
+            self._running = None
+            self._drop_module()
+            raise
 
     def end(self) -> PassResult:
         """Wait for what :meth:`begin` started."""
+        self._require_open()
         text, self._running = self._running, None
-        assert text is not None, "end() follows begin()"
+        if text is None:
+            raise SessionBusyError(f"{self.name}: end() waits for what begin() started, and nothing was")
         if self._found is not None:
             return self._take_found(text, self._found)
-        failed, self._failed = self._failed, None
         key = self._key(text) if self._cache is not None else b""
         try:
-            if failed is not None:
-                raise failed
-            assert self._module is not None
-            self._module.end(self._state)
-        except CompilerFailedError as error:
-            self._recover(lambda: self._run_again(text), text, error)
+            self._end_run(text)
         except PassFailedError as error:
             self._pending.clear()
             reason = str(error).removeprefix(f"{self.name}: ")
-            raise PassFailedError(f"{self.name}: pipeline {text.decode(errors='replace')!r}: {reason}") from None
+            raise PassFailedError(f"{self.name}: pipeline {_shortened(text)!r}: {reason}") from None
+        except DojoError:
+            raise
+        except BaseException:  # Ctrl-C among them: whether the pass has run is not known
+            self.close()
+            raise
         self._pending.clear()
         self._history.append(text)
         changed = bool(self._state.changed)
         if self._cache is not None:
             self._cache.put(key, bytes(self._bytes) if changed else b"")
         return PassResult(changed, self._state.pass_seconds)
+
+    def _end_run(self, text: bytes) -> None:
+        failed, self._failed = self._failed, None
+        try:
+            if failed is not None:
+                raise failed
+            if self._module is None or self._module.ended:
+                raise CompilerLostError(f"{self.name}: the compiler process has ended")
+            self._module.end(self._state)
+        except CompilerFailedError as error:
+            self._recover(lambda: self._run_again(text), text, error)
 
     def hash(self) -> str:
         """128-bit structural hash as 32 hexadecimal digits: equal modules have equal hashes in every process."""
@@ -229,7 +246,7 @@ class CompilerSession:
 
     def fork(self) -> CompilerSession:
         """An independent session at the same state; its module is parsed when it first runs a pass."""
-        self._require_open()
+        self._require_idle()
         fork = CompilerSession.__new__(CompilerSession)
         fork._set_up()
         fork._module = self._surviving(lambda: self._module_now().fork(), "copying the module")
@@ -251,13 +268,14 @@ class CompilerSession:
     def close(self) -> None:
         """Free the module. Closing twice is harmless."""
         self._closed = True
-        module, self._module = self._module, None
-        if module is not None:
-            module.close()
+        self._drop_module()
 
     @property
     def _is_waiting(self) -> bool:
-        return self._running is not None and self._found is None and self._failed is None
+        if self._running is None or self._found is not None or self._failed is not None:
+            return False
+        module = self._module
+        return not isinstance(module, RemoteModule) or module.run_number is not None
 
     def _key(self, item: bytes) -> bytes:
         return self._identity + self._bytes[_HASH].tobytes() + item
@@ -298,9 +316,9 @@ class CompilerSession:
                 remaining = pending[index + 1 :]
                 break
         module = self._module_now()
-        if remaining:
+        if remaining and self._pending:  # a module that was rebuilt just now is up to date
             self._replay(module, [item for item, _ in remaining])
-            cache.keep(self._identity + pending[-1][1], module.fork())
+            cache.keep(self._identity + pending[-1][1], module.fork(), len(self._program))
         self._pending = []
         return module
 
@@ -334,11 +352,16 @@ class CompilerSession:
         return answer
 
     def _surviving(self, request: Callable[[], T], what: str) -> T:
-        self._require_open()
+        self._require_idle()
         try:
             return request()
         except CompilerFailedError as error:
             return self._recover(request, what.encode(), error)
+        except DojoError:
+            raise
+        except BaseException:  # Ctrl-C among them: how far the module has come is not known
+            self._drop_module()
+            raise
 
     def _run_again(self, text: bytes) -> None:
         self._module_now().run(b"\n".join([*(item for item, _ in self._pending), text]), self._state)
@@ -365,7 +388,7 @@ class CompilerSession:
     def _with_reproducer(self, error: CompilerFailedError, what: bytes) -> CompilerFailedError:
         """The error as the user sees it, with everything needed to see it again."""
         pipelines = [item.decode(errors="replace") for item in (*self._history, what)]
-        message = f"{error} (pass {pipelines[-1]!r}, after {len(self._history)} others) {self._last_words}".strip()
+        message = f"{error} (pass {_shortened(what)!r}, after {len(self._history)} others) {self._last_words}".strip()
         kind = CompilerTimeoutError if isinstance(error, CompilerTimeoutError) else CompilerCrashedError
         assert self._worker is not None
         try:
@@ -373,7 +396,7 @@ class CompilerSession:
             limit = self._worker.isolation.pass_seconds
             reproducer = Reproducer(self._program, pipelines, kind.__name__, message, version, self.name, limit)
             folder = reproducer.save()
-        except (OSError, DojoError) as problem:
+        except (OSError, RuntimeError, DojoError) as problem:  # RuntimeError: there is no home folder
             return kind(f"{message}; no reproducer was saved: {problem}", pipelines[-1])
         return kind(f"{message}; reproducer: {folder}", pipelines[-1], folder)
 
@@ -408,6 +431,11 @@ class CompilerSession:
             reason = str(error).removeprefix(f"{self.name}: ")
             raise UnreadableProgramError(f"{self.name}: {_kind_of_input(self._program)}: {reason}") from None
 
+    def _drop_module(self) -> None:
+        module, self._module = self._module, None
+        if module is not None:
+            module.close()
+
     def _lose_module(self) -> None:
         """Give the module up, and the worker that died with it."""
         module, self._module = self._module, None
@@ -422,6 +450,11 @@ class CompilerSession:
     def _require_open(self) -> None:
         if self._closed:
             raise SessionClosedError(f"the session of {self.name} is closed; open a new one")
+
+    def _require_idle(self) -> None:
+        self._require_open()
+        if self._running is not None:
+            raise SessionBusyError(f"{self.name}: a pass has begun; end() it first, or close the session")
 
     def __enter__(self) -> CompilerSession:
         return self
@@ -441,10 +474,15 @@ def wait_for_any(sessions: Sequence[CompilerSession]) -> list[bool]:
         waits = [isinstance(module, RemoteModule) for module in modules]
         return [not wait for wait in waits] if not all(waits) else [True] + [False] * (len(waits) - 1)
     count = len(modules)
-    runs = (c_uint32 * count)(*[module.run_number for module in modules if isinstance(module, RemoteModule)])
+    runs = (c_uint32 * count)(*[module.run_number or 0 for module in modules if isinstance(module, RemoteModule)])
     done = ctypes.create_string_buffer(count)
     load_core().functions.dojo_worker_wait(first.connection.handle, runs, count, first.limit, done)
     return [flag == 1 for flag in done.raw]
+
+
+def _shortened(pipeline: bytes) -> str:
+    text = pipeline.decode(errors="replace")
+    return text if len(text) <= 200 else f"{text[:190]}... ({len(text)} characters)"
 
 
 def _kind_of_input(program: bytes) -> str:

@@ -71,24 +71,26 @@ class Connection:
     """
 
     def __init__(self, isolation: Isolation) -> None:
-        self._core = load_core()
-        self.handle = c_void_p()
         self.ended = True
+        self._process: subprocess.Popen[bytes] | None = None
+        self._core = load_core()
+        program, libllvm = find_native_library("dojo-worker"), choose_libllvm()
+        self.handle = c_void_p()
         error = c_void_p()
         functions = self._core.functions
         self._memory = os.memfd_create("dojo-worker")
+        self._log = os.memfd_create("dojo-worker-log")
         os.ftruncate(self._memory, functions.dojo_worker_memory_size())
         self._core.check(functions.dojo_worker_prepare(self._memory, byref(self.handle), byref(error)), error, "worker")
         lifeline, self._lifeline = os.pipe()
-        self._log = os.memfd_create("dojo-worker-log")
         command = [
-            str(find_native_library("dojo-worker")),
-            *map(str, (self._memory, lifeline, os.getpid(), choose_libllvm())),
+            str(program),
+            *map(str, (self._memory, lifeline, os.getpid(), libllvm)),
             str(isolation.threads or len(os.sched_getaffinity(0))),
             str(isolation.memory_bytes or _default_memory()),
         ]
         try:
-            self._process: subprocess.Popen[bytes] | None = subprocess.Popen(
+            self._process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -96,6 +98,7 @@ class Connection:
                 pass_fds=(self._memory, lifeline),
             )
         except OSError as problem:
+            os.close(self._lifeline)
             raise NativeLibraryError(f"cannot start {command[0]}: {problem}") from problem
         finally:
             os.close(lifeline)
@@ -169,6 +172,7 @@ class Worker:
         self.starts = 0
         self._lock = threading.Lock()
         self._connection: Connection | None = None
+        _workers.add(self)
 
     def connection(self) -> Connection:
         """A connection to a living process."""
@@ -187,6 +191,13 @@ class Worker:
             if self._connection is not None and not self._connection.is_alive():
                 self._connection.end()
 
+    def forget(self) -> None:
+        """In a fork: the lock may have been held by a thread that is not there."""
+        self._lock = threading.Lock()
+
+
+_workers: weakref.WeakSet[Worker] = weakref.WeakSet()
+
 
 @once
 def shared_worker(isolation: Isolation) -> Worker:
@@ -202,6 +213,8 @@ def _end_all() -> None:
 def _after_fork() -> None:
     for connection in list(_connections):
         connection.forget()
+    for worker in list(_workers):
+        worker.forget()
 
 
 atexit.register(_end_all)

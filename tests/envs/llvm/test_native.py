@@ -1,4 +1,4 @@
-"""The C core's own test program, built plainly and with sanitizers."""
+"""The C core's own test programs, built plainly and with sanitizers."""
 
 import os
 import re
@@ -20,12 +20,16 @@ def test_native_core__passes_its_checks(tmp_path, sanitize):
     for command in (configure, ["cmake", "--build", str(tmp_path), "--parallel", "2"]):
         built = subprocess.run(command, capture_output=True, text=True, check=False)
         assert built.returncode == 0, built.stdout + built.stderr
-    done = subprocess.run(
-        [str(tmp_path / "test_native"), find_libllvm()[0]],
-        env={**os.environ, "ASAN_OPTIONS": "detect_leaks=1", "UBSAN_OPTIONS": "print_stacktrace=1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert re.fullmatch(r"[1-9]\d+ checks passed\n", done.stdout)
+    for command in (
+        ["test_native", find_libllvm()[0]],
+        ["test_channel", find_libllvm()[0], str(tmp_path / "dojo-worker")],
+    ):
+        done = subprocess.run(
+            [str(tmp_path / command[0]), *command[1:]],
+            env={**os.environ, "ASAN_OPTIONS": "detect_leaks=1", "UBSAN_OPTIONS": "print_stacktrace=1"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert re.fullmatch(r"[1-9]\d+ checks passed\n", done.stdout)

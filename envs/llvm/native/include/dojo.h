@@ -160,7 +160,7 @@ DOJO_API size_t dojo_worker_memory_size(void);
 DOJO_API dojo_status dojo_worker_prepare(int memory, dojo_worker **out, char **error);
 /* Wait until the process, a child of this one, is ready. */
 DOJO_API dojo_status dojo_worker_start(dojo_worker *worker, int pid, double seconds, char **error);
-DOJO_API bool dojo_worker_is_alive(const dojo_worker *worker);
+DOJO_API bool dojo_worker_is_alive(dojo_worker *worker);
 DOJO_API void dojo_worker_version(const dojo_worker *worker, unsigned version[3]);
 /* Unmap the memory; no call may be under way. */
 DOJO_API void dojo_worker_close(dojo_worker *worker);
@@ -176,11 +176,13 @@ DOJO_API dojo_status dojo_remote_materialize(dojo_worker *worker, uint64_t sessi
 /* Run pipelines, one per line, each as dojo_session_run would. */
 DOJO_API dojo_status dojo_remote_run(dojo_worker *worker, uint64_t session, const char *pipelines,
                                      double limit, dojo_state *state, char **error);
-/* The same in two halves, so that several sessions run at once. Threads of the worker that sleep
- * are only woken by dojo_worker_wait and dojo_remote_end_run. */
+/* The same in two halves, so that several sessions run at once. *out becomes DOJO_NO_RUN, and
+ * nothing was begun, when too many runs are begun and not ended; ending a run sets it to that, too.
+ * Threads of the worker that sleep are only woken by dojo_worker_wait and dojo_remote_end_run. */
+#define DOJO_NO_RUN UINT32_MAX
 DOJO_API dojo_status dojo_remote_begin_run(dojo_worker *worker, uint64_t session,
                                            const char *pipelines, uint32_t *out, char **error);
-DOJO_API dojo_status dojo_remote_end_run(dojo_worker *worker, uint32_t run, double limit,
+DOJO_API dojo_status dojo_remote_end_run(dojo_worker *worker, uint32_t *run, double limit,
                                          dojo_state *state, char **error);
 /* Wait until all of `count` runs have been taken up and at least one can be ended without waiting;
  * done[i] becomes 1 for each that can, else 0. */

@@ -13,7 +13,9 @@
 
 #include "dojo.h"
 
-enum { SLOT_COUNT = 1024, TEXT_CAPACITY = 4096 }; /* SLOT_COUNT is a power of two */
+/* SLOT_COUNT is a power of two. Runs that are begun and not ended leave RESERVED_SLOTS to the calls
+ * that free their slots by themselves. */
+enum { SLOT_COUNT = 1024, RESERVED_SLOTS = 64, TEXT_CAPACITY = 4096 };
 
 #define PAYLOAD_CAPACITY ((int64_t)1 << 32)
 #define KEPT_PAYLOAD ((size_t)1 << 20) /* larger payloads give their pages back */
@@ -25,6 +27,7 @@ typedef enum slot_state {
     SLOT_RUNNING,
     SLOT_DONE,
     SLOT_CRASHED, /* this request ended the worker */
+    SLOT_LATE,    /* the client has ended the worker because of this request */
 } slot_state;
 
 typedef enum operation {
@@ -48,6 +51,9 @@ typedef struct slot {
     uint64_t size;    /* bytes of the payload, or of text when has_payload is not set */
     uint32_t has_payload;
     double started; /* CLOCK_MONOTONIC seconds when the current pass began, 0 before */
+    struct {
+        double started, looked, seconds;
+    } watch; /* the client's: the pass it waits for, when it last looked, for how long it waited */
     dojo_state result;
     char text[TEXT_CAPACITY]; /* in: pipelines, one per line; out: an error */
 } slot;

@@ -15,6 +15,10 @@
 
 /* How often a sleeper looks at the worker's health. */
 static const double HEALTH_SECONDS = 0.02;
+/* A worker that is stopped (SIGSTOP) for so long is ended. */
+static const double STOPPED_SECONDS = 2;
+/* More than this between two looks means that this process was stopped itself. */
+static const double LONGEST_LOOK_SECONDS = 1;
 
 struct dojo_worker {
     channel *shared;
@@ -22,6 +26,8 @@ struct dojo_worker {
     pid_t pid;
     uint32_t in_flight;
     patience patience;
+    uint32_t begun; /* runs begun and not ended */
+    double stopped; /* when it was first seen stopped, or 0 */
 };
 
 size_t dojo_worker_memory_size(void) {
@@ -42,13 +48,24 @@ dojo_status dojo_worker_prepare(int memory, dojo_worker **out, char **error) {
     return DOJO_OK;
 }
 
-static bool has_ended(const dojo_worker *worker) {
+static bool has_ended(dojo_worker *worker) {
     siginfo_t info = {.si_pid = 0};
     if (load(&worker->shared->dead))
         return true;
     /* WNOWAIT leaves the exit status to whoever started the process */
-    int result = waitid(P_PID, (id_t)worker->pid, &info, WEXITED | WNOHANG | WNOWAIT);
-    return result != 0 ? errno == ECHILD : info.si_pid != 0;
+    if (waitid(P_PID, (id_t)worker->pid, &info, WEXITED | WSTOPPED | WNOHANG | WNOWAIT) != 0)
+        return errno == ECHILD;
+    double now = monotonic_seconds(), stopped = 0, since;
+    if (info.si_pid == 0 || info.si_code != CLD_STOPPED) {
+        __atomic_store(&worker->stopped, &stopped, __ATOMIC_RELAXED);
+        return info.si_pid != 0;
+    }
+    __atomic_load(&worker->stopped, &since, __ATOMIC_RELAXED);
+    if (since == 0)
+        __atomic_store(&worker->stopped, &now, __ATOMIC_RELAXED);
+    else if (now - since > STOPPED_SECONDS)
+        kill(worker->pid, SIGKILL);
+    return false;
 }
 
 dojo_status dojo_worker_start(dojo_worker *worker, int pid, double seconds, char **error) {
@@ -67,7 +84,7 @@ dojo_status dojo_worker_start(dojo_worker *worker, int pid, double seconds, char
     return DOJO_OK;
 }
 
-bool dojo_worker_is_alive(const dojo_worker *worker) {
+bool dojo_worker_is_alive(dojo_worker *worker) {
     return !has_ended(worker);
 }
 
@@ -96,7 +113,7 @@ static slot *take_slot(dojo_worker *worker) {
                 slot->session = slot->size = 0;
                 slot->number = 0;
                 slot->has_payload = slot->sleeping = 0;
-                slot->started = 0;
+                slot->started = slot->watch.started = slot->watch.looked = 0;
                 return slot;
             }
         }
@@ -126,7 +143,7 @@ static bool put_payload(dojo_worker *worker, slot *slot, const char *bytes, size
         ssize_t written = pwrite(worker->memory, bytes + done, size - done, offset + (off_t)done);
         if (written > 0)
             done += (size_t)written;
-        else if (errno != EINTR)
+        else if (written == 0 || errno != EINTR)
             return false;
     }
     slot->size = size;
@@ -158,13 +175,25 @@ static void give_back(dojo_worker *worker, slot *slot) {
 }
 
 static bool is_over(uint32_t state) {
-    return state == SLOT_DONE || state == SLOT_CRASHED;
+    return state == SLOT_DONE || state == SLOT_CRASHED || state == SLOT_LATE;
 }
 
-/* Kill the worker when the request's current pass has run for too long. */
-static bool is_late(const dojo_worker *worker, const slot *slot, double limit) {
-    double started = *(const volatile double *)&slot->started;
-    if (limit <= 0 || started == 0 || monotonic_seconds() - started < limit)
+/* Kill the worker when the request's current pass has run for too long. The time counts that this
+ * process spent waiting, so that a pause of both processes (Ctrl-Z) is no pass's fault. */
+static bool is_late(const dojo_worker *worker, slot *slot, double limit) {
+    double started = *(const volatile double *)&slot->started, now = monotonic_seconds();
+    if (slot->watch.started != started || slot->watch.looked == 0) {
+        slot->watch.started = started;
+        slot->watch.seconds = 0;
+    } else {
+        double look = now - slot->watch.looked;
+        slot->watch.seconds += look < LONGEST_LOOK_SECONDS ? look : LONGEST_LOOK_SECONDS;
+    }
+    slot->watch.looked = now;
+    uint32_t expected = SLOT_RUNNING;
+    if (limit <= 0 || started == 0 || slot->watch.seconds < limit ||
+        !__atomic_compare_exchange_n(&slot->state, &expected, SLOT_LATE, false, __ATOMIC_SEQ_CST,
+                                     __ATOMIC_SEQ_CST))
         return false;
     kill(worker->pid, SIGKILL);
     return true;
@@ -189,12 +218,14 @@ static dojo_status await(dojo_worker *worker, slot *slot, double limit, char **e
             return fail(DOJO_ERROR_LOST, error, "the compiler process ended");
         }
         if (is_late(worker, slot, limit))
-            return fail(DOJO_ERROR_TIMEOUT, error, "not done after %g s", limit);
+            continue;
         store(&slot->sleeping, 1);
         if (load(&slot->state) == state)
             futex_wait(&slot->state, state, HEALTH_SECONDS);
         store(&slot->sleeping, 0);
     }
+    if (state == SLOT_LATE)
+        return fail(DOJO_ERROR_TIMEOUT, error, "not done after %g s", limit);
     if (state == SLOT_CRASHED)
         return fail(DOJO_ERROR_CRASHED, error, "%s", slot->text);
     if (slot->status != DOJO_OK)
@@ -255,8 +286,8 @@ dojo_status dojo_remote_fork(dojo_worker *worker, uint64_t session, double limit
     return status;
 }
 
-dojo_status dojo_remote_begin_run(dojo_worker *worker, uint64_t session, const char *pipelines,
-                                  uint32_t *out, char **error) {
+static dojo_status begin_run(dojo_worker *worker, uint64_t session, const char *pipelines,
+                             uint32_t *out, char **error) {
     slot *slot = take_slot(worker);
     if (slot == NULL)
         return lost(error);
@@ -273,8 +304,8 @@ dojo_status dojo_remote_begin_run(dojo_worker *worker, uint64_t session, const c
     return DOJO_OK;
 }
 
-dojo_status dojo_remote_end_run(dojo_worker *worker, uint32_t run, double limit, dojo_state *state,
-                                char **error) {
+static dojo_status end_run(dojo_worker *worker, uint32_t run, double limit, dojo_state *state,
+                           char **error) {
     slot *slot = &worker->shared->slots[run];
     dojo_status status = await(worker, slot, limit, error);
     add(&worker->in_flight, -1);
@@ -284,11 +315,30 @@ dojo_status dojo_remote_end_run(dojo_worker *worker, uint32_t run, double limit,
     return status;
 }
 
+dojo_status dojo_remote_begin_run(dojo_worker *worker, uint64_t session, const char *pipelines,
+                                  uint32_t *out, char **error) {
+    *out = DOJO_NO_RUN;
+    dojo_status status = DOJO_OK;
+    if (add(&worker->begun, 1) <= SLOT_COUNT - RESERVED_SLOTS)
+        status = begin_run(worker, session, pipelines, out, error);
+    if (*out == DOJO_NO_RUN)
+        add(&worker->begun, -1);
+    return status;
+}
+
+dojo_status dojo_remote_end_run(dojo_worker *worker, uint32_t *run, double limit, dojo_state *state,
+                                char **error) {
+    dojo_status status = end_run(worker, *run, limit, state, error);
+    *run = DOJO_NO_RUN;
+    add(&worker->begun, -1);
+    return status;
+}
+
 dojo_status dojo_remote_run(dojo_worker *worker, uint64_t session, const char *pipelines,
                             double limit, dojo_state *state, char **error) {
     uint32_t run;
-    dojo_status status = dojo_remote_begin_run(worker, session, pipelines, &run, error);
-    return status == DOJO_OK ? dojo_remote_end_run(worker, run, limit, state, error) : status;
+    dojo_status status = begin_run(worker, session, pipelines, &run, error);
+    return status == DOJO_OK ? end_run(worker, run, limit, state, error) : status;
 }
 
 /* Whether requests wait for a thread. */
@@ -305,7 +355,7 @@ void dojo_worker_wait(dojo_worker *worker, const uint32_t *runs, size_t count, d
         bool ended = has_ended(worker);
         bool any = ended;
         for (size_t i = 0; i < count; i++) {
-            const slot *slot = &shared->slots[runs[i]];
+            slot *slot = &shared->slots[runs[i]];
             done[i] = ended || is_over(load(&slot->state)) || is_late(worker, slot, limit);
             any |= done[i];
         }

@@ -21,7 +21,7 @@
 #include "channel.h"
 #include "internal.h"
 
-enum { ALTERNATE_STACK = 64 << 10, THREAD_STACK = 64 << 20 };
+enum { ALTERNATE_STACK = 64 << 10, THREAD_STACK = 64 << 20, THREAD_ARENA = 64 << 20 };
 
 static channel *shared;
 static int memory_fd;
@@ -73,7 +73,7 @@ static bool transfer(bool writing, char *bytes, size_t size, off_t offset) {
     while (size > 0) {
         ssize_t done = writing ? pwrite(memory_fd, bytes, size, offset)
                                : pread(memory_fd, bytes, size, offset);
-        if (done <= 0 && errno != EINTR)
+        if (done == 0 || (done < 0 && errno != EINTR))
             return false;
         if (done > 0) {
             bytes += done;
@@ -283,8 +283,6 @@ int main(int count, char **arguments) {
     dojo_library_version(library, shared->version);
     install_fatal_error_handler();
     catch_signals();
-    if (memory_limit > 0)
-        setrlimit(RLIMIT_AS, &(struct rlimit){memory_limit, memory_limit});
     setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0});
 
     pthread_attr_t attributes;
@@ -294,6 +292,11 @@ int main(int count, char **arguments) {
         pthread_t thread;
         if (pthread_create(&thread, &attributes, serve_forever, NULL) != 0)
             fail_to_start("cannot create a thread");
+    }
+    if (memory_limit > 0) {
+        /* beside the address space that threads reserve and mostly do not use */
+        memory_limit += (rlim_t)threads * (THREAD_STACK + THREAD_ARENA);
+        setrlimit(RLIMIT_AS, &(struct rlimit){memory_limit, memory_limit});
     }
     store(&shared->readiness, WORKER_READY);
     futex_wake(&shared->readiness, 1);
