@@ -13,6 +13,7 @@ import numpy.typing as npt
 from compiler_dojo.envs.errors import (
     CompilerCrashedError,
     CompilerFailedError,
+    CompilerLostError,
     CompilerTimeoutError,
     DojoError,
     PassFailedError,
