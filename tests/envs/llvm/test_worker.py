@@ -188,13 +188,16 @@ for delay in range(15):
     try:
         session = CompilerSession(program)
         if os.fork() == 0:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
             time.sleep(0.001 * delay)
             os.killpg(0, signal.SIGINT)
             os._exit(0)
         while True:
             session.begin("default<O3>")
             session.end()
-            session.fork().run("gvn")
+            fork = session.fork()  # closed by hand: Python ignores what is raised in __del__
+            fork.run("gvn")
+            fork.close()
     except KeyboardInterrupt:
         pass
     os.wait()
