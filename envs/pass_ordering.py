@@ -124,7 +124,7 @@ class PassOrderingEnv(gym.Env[Any, np.int64], EzPickle):
     - ``render_mode``: ``"ansi"``: :meth:`render` says what the last pass did; :meth:`ir_diff` shows the IR diff.
 
     ## Version History
-    - v0: first version; pass table version 1.
+    - v0: first version; pass table version 2 (not yet released).
     """
 
     metadata: dict[str, Any] = {"render_modes": ["ansi"], "render_fps": 4}  # noqa: RUF012  # as Gymnasium declares it

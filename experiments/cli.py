@@ -239,6 +239,78 @@ def validate(
         raise typer.Exit(1)
 
 
+@app.command()
+def fuzz(
+    steps: Annotated[int, typer.Option(min=1, help="Passes to run, not counting those of oracles.")] = 10_000,
+    seed: Annotated[int, typer.Option(help="Of all random choices.")] = 0,
+    programs: Annotated[str, typer.Option(help="A set, a file or a glob to start from.")] = "bundled",
+    out: Annotated[Path, typer.Option(help="The campaign's folder.")] = Path("runs/fuzz"),
+    random_programs: Annotated[bool, typer.Option(help="Also csmith's and llvm-stress's, where installed.")] = True,
+    resume: Annotated[bool, typer.Option(help="Go on with an interrupted campaign, or with more steps.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Mutate programs and pass lists jointly, and check each pair for crashes, invalid modules, wrong output, and
+    results that depend on how they were reached.
+
+    The exit status is 1 when something was found; `dojo reduce` makes its reproducers smaller.
+
+    Examples: `dojo fuzz --steps 2000 --out runs/fuzz`, and to go on `dojo fuzz --steps 100000 --out runs/fuzz --resume`
+    """
+    from rich.progress import Progress
+
+    from compiler_dojo.experiments.fuzz_report import summary, tables
+    from compiler_dojo.experiments.fuzzing import Campaign, FuzzConfig
+
+    config = FuzzConfig(steps=steps, seed=seed, programs=programs, random_programs=random_programs)
+    campaign = Campaign(config, out, resume)
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("fuzzing", total=steps)
+        for state in campaign.run():
+            found = sum(state.found.values())
+            progress.update(task, completed=state.steps, description=f"{len(campaign.corpus)} kept, {found} found")
+    figures = summary(campaign)
+    if as_json:
+        _print_json(figures)
+    else:
+        for table in tables(figures, f"findings in {out}"):
+            console.print(table)
+    if figures["findings"]:
+        raise typer.Exit(1)
+
+
+@app.command()
+def reduce(
+    reproducer: Annotated[Path, typer.Argument(help="The folder that an error message names.")],
+    out: Annotated[Path | None, typer.Option(help="Where the smaller one goes; by default beside the other.")] = None,
+    seconds: Annotated[float, typer.Option(min=1, help="For the passes, and again for the program.")] = 300.0,
+    as_json: AsJson = False,
+) -> None:
+    """Make a reproducer of a crash, a hang or a fuzzing finding smaller: fewer passes, then a smaller program.
+
+    The original stays as it is. The exit status is 1 when it no longer fails.
+
+    Example: `dojo reduce ~/.local/state/compiler-dojo/crashes/CompilerCrashedError-5ed00c959704febc`
+    """
+    from compiler_dojo.experiments.reduction import reduce_reproducer
+
+    with Console(stderr=True).status("reducing"):
+        done = reduce_reproducer(reproducer, out, seconds)
+    if as_json:
+        fields = {"folder": str(done.folder), "before": done.before._asdict(), "after": done.after._asdict()}
+        _print_json({**fields, "skipped": done.skipped, "command": done.command})
+        return
+    if done.skipped is not None:
+        console.print(f"the program was not made smaller: {escape(done.skipped)}", soft_wrap=True)
+    before, after = done.before, done.after
+    console.print(
+        f"instructions {before.instructions} -> {after.instructions}, passes {before.passes} -> {after.passes}: "
+        f"{escape(str(done.folder))}",
+        soft_wrap=True,
+    )
+    if done.command is not None:
+        console.print(escape(done.command), soft_wrap=True, highlight=False)
+
+
 bench = typer.Typer(help="Measure speed.", no_args_is_help=True)
 app.add_typer(bench, name="bench")
 

@@ -371,9 +371,10 @@ class CompilerSession:
         """Make a request again after its worker has died, until it is certain that the request is to blame."""
         losses = 0
         alone = False
-        while not isinstance(error, CompilerTimeoutError):
+        shared = self._worker
+        while True:
             self._lose_module()
-            if isinstance(error, CompilerCrashedError) or losses == LOSSES_BEFORE_ALONE:
+            if isinstance(error, CompilerCrashedError | CompilerTimeoutError) or losses == LOSSES_BEFORE_ALONE:
                 if alone or self._worker is None:
                     break
                 alone, losses = True, 0
@@ -383,7 +384,7 @@ class CompilerSession:
                 return request()
             except CompilerFailedError as again:
                 error = again
-        self._lose_module()
+        self._worker = shared
         raise self._with_reproducer(error, what)
 
     def _with_reproducer(self, error: CompilerFailedError, what: bytes) -> CompilerFailedError:

@@ -20,7 +20,9 @@ URI = "bundled://graphs/union_find"
 SET = "bundled/simulation"
 
 
-@pytest.mark.parametrize("command", ["doctor", "programs", "train", "evaluate", "validate", "bench env"])
+@pytest.mark.parametrize(
+    "command", ["doctor", "programs", "train", "evaluate", "validate", "fuzz", "reduce", "bench env"]
+)
 def test_help__of_every_command_shows_an_example(dojo: Dojo, command: str) -> None:
     for option in ("--help", "-h"):
         done = dojo(*command.split(), option)
