@@ -13,6 +13,7 @@ from compiler_dojo.envs.pass_ordering import PassOrderingEnv
 from compiler_dojo.experiments.peer import Timings
 
 STEPS = 45
+CALLS = 10  # resets and forks in an episode, each after a step
 
 # from the smallest bundled programs to the largest, near the sizes that the peer was measured with
 PROGRAMS = (
@@ -20,7 +21,7 @@ PROGRAMS = (
     "bundled://compression/run_length",
     "bundled://crypto/xtea",
     "bundled://parsing/csv_line",
-    "bundled://parsing/json_pretty",
+    "bundled://audio/equaliser_chain",
     "bundled://numerical/bigint",
     "bundled://storage/query_engine",
 )
@@ -153,11 +154,14 @@ def _measure_steps(env: PassOrderingEnv, actions: list[int], watch: Stopwatch, s
 
 
 def _measure_calls(env: PassOrderingEnv, actions: list[int], watch: Stopwatch) -> None:
-    with watch("reset"):
-        env.reset()
-    with watch("reset_parsed"):
-        env.reset()
-        env.session.materialize()
+    for action in actions[:CALLS]:
+        env.step(action)
+        with watch("reset"):
+            env.reset()
+        env.step(action)
+        with watch("reset_parsed"):
+            env.reset()
+            env.session.materialize()
     env.multistep(actions[:10])
     with watch("graph"):
         env.session.graph()
@@ -170,15 +174,16 @@ def _measure_calls(env: PassOrderingEnv, actions: list[int], watch: Stopwatch) -
 def _measure_forks(env: PassOrderingEnv, actions: list[int], watch: Stopwatch) -> bool:
     """Time forks in mid-episode; returns whether fork and parent stay equal over the same passes."""
     env.reset()
-    env.multistep(actions[:10])
-    with watch("fork"):
-        unused = env.fork()
-    unused.close()
-    env.multistep(actions[10:11])
-    with watch("fork_parsed"):
-        fork = env.fork()
-        fork.session.materialize()
-    for action in actions[11:20]:
+    for action in actions[:CALLS]:
+        env.step(action)
+        with watch("fork"):
+            unused = env.fork()
+        unused.close()
+        env.step(action)
+        with watch("fork_parsed"):
+            fork = env.fork()
+            fork.session.materialize()
+    for action in actions[CALLS : CALLS + 20]:
         env.multistep([action])
         fork.multistep([action])
     exact = fork.session.hash() == env.session.hash()

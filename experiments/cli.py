@@ -356,17 +356,18 @@ def bench_env(
                 theirs += measure_peer(peer_python, [uri], repeats)
             advance()
         results = bench_report.Results(
-            sizes,
-            throughput.measure_throughput(repeats, task("16 environments", repeats)),
-            throughput.measure_cache(contender, 2 * repeats, task("transition cache", 2 * repeats)),
-            throughput.measure_memory(soak, task("memory", 20)),
+            sizes=sizes,
+            throughput=throughput.measure_throughput(repeats, task("16 environments", repeats)),
+            drawn=throughput.measure_cache(contender, 4 * repeats, False, task("cache, drawing", 4 * repeats)),
+            likeliest=throughput.measure_cache(contender, 4 * repeats, True, task("cache, likeliest", 4 * repeats)),
+            memory=throughput.measure_memory(soak, task("memory", 20)),
         )
     if as_json:
         values = {
             "sizes": [dataclasses.asdict(size) for size in sizes],
             "targets": [target._asdict() for target in bench_report.targets(results)],
             "throughput": dataclasses.asdict(results.throughput),
-            "cache": dataclasses.asdict(results.cache) if results.cache else None,
+            "cache": {"drawn": dataclasses.asdict(results.drawn), "likeliest": dataclasses.asdict(results.likeliest)},
             "memory": dataclasses.asdict(results.memory),
             "peer": [dataclasses.asdict(item) for item in theirs],
         }

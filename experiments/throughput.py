@@ -25,6 +25,7 @@ from compiler_dojo.experiments.evaluation import Contender
 ENVS = 16
 EPISODE = 45
 SESSIONS = 100
+SMALL = "bundled://compression/run_length"
 
 
 @dataclass(frozen=True)
@@ -35,11 +36,14 @@ class Throughput:
         steps_per_second: median over the rounds.
         speedup: floor seconds of one core divided by our seconds, median over the rounds.
         scaling: what the bare loop itself gains from one thread per core, median over the rounds.
+        locality: floor seconds divided by those of the same passes on one core in the order of the environments, in
+            turn on 16 modules that do not fit into a core's cache together; median over the rounds.
     """
 
     steps_per_second: float
     speedup: float
     scaling: float
+    locality: float
 
 
 @dataclass(frozen=True)
@@ -68,7 +72,7 @@ class Memory:
     Attributes:
         instructions: of the program.
         megabytes_per_session: of a session whose module is in memory, 10 random passes from O0.
-        steps: random steps of the growth test.
+        steps: random steps of the growth test, on a program of 248 instructions.
         growth_megabytes: slope of the resident memory over the second half of these steps, per million steps.
         measured: (steps, megabytes) along the way.
     """
@@ -86,7 +90,7 @@ def measure_throughput(rounds: int, advance: Callable[[], None]) -> Throughput:
     for program in env.envs[0].programs:
         _prepare(program)
     rng = np.random.default_rng(0)
-    rates, speedups, scalings = [], [], []
+    rates, speedups, scalings, localities = [], [], [], []
     cores = len(os.sched_getaffinity(0))
     with ThreadPoolExecutor(cores) as pool:
         for number in range(rounds):
@@ -102,19 +106,28 @@ def measure_throughput(rounds: int, advance: Callable[[], None]) -> Throughput:
             rates.append(actions.size / seconds)
             speedups.append(floor / seconds)
             scalings.append(cores * floor / together)
+            localities.append(floor / _floor_in_turn(jobs))
             advance()
     env.close()
-    return Throughput(statistics.median(rates), statistics.median(speedups), statistics.median(scalings))
+    return Throughput(*(statistics.median(values) for values in (rates, speedups, scalings, localities)))
 
 
-def measure_cache(contender: Contender, rounds: int, advance: Callable[[], None]) -> CacheGain:
-    """Let a stochastic policy act in 16 environments on the bundled training programs, in turn with and without."""
+def measure_cache(contender: Contender, rounds: int, deterministic: bool, advance: Callable[[], None]) -> CacheGain:
+    """Let a policy act in 16 environments on the bundled training programs, in turn with the cache and without.
+
+    Args:
+        contender: the policy.
+        rounds: rounds of four episodes with the cache, and one without.
+        deterministic: take the most likely actions, or draw them, as in training.
+        advance: called after each round.
+    """
     cache = TransitionCache()
     sides = [_Actors(contender, choice) for choice in (cache, False)]
     gains, rates = [], []
     for _ in range(rounds):
         hits, lookups = cache.hits, cache.hits + cache.misses
-        cached, plain = sides[0].steps_per_second(4 * EPISODE), sides[1].steps_per_second(EPISODE)
+        cached = sides[0].steps_per_second(4 * EPISODE, deterministic)
+        plain = sides[1].steps_per_second(EPISODE, deterministic)
         gains.append(cached / plain)
         rates.append((cache.hits - hits) / (cache.hits + cache.misses - lookups))
         advance()
@@ -139,11 +152,13 @@ class _Actors:
         self._info: dict[str, Any]
         self._observation, self._info = self.env.reset(seed=0)
 
-    def steps_per_second(self, steps: int) -> float:
+    def steps_per_second(self, steps: int, deterministic: bool) -> float:
         start = time.perf_counter()
         for _ in range(steps):
             mask = self._info["action_mask"].astype(bool)
-            actions, self._state = self._policy.act(self._observation, self._state, deterministic=False, mask=mask)
+            actions, self._state = self._policy.act(
+                self._observation, self._state, deterministic=deterministic, mask=mask
+            )
             self._observation, _, _, _, self._info = self.env.step(actions)
         return steps * ENVS / (time.perf_counter() - start)
 
@@ -156,6 +171,7 @@ def measure_memory(steps: int, advance: Callable[[], None]) -> Memory:
     # limits that nobody else uses give a worker of its own
     isolation = Isolation(pass_seconds=61.0)
     env = PassOrderingEnv(program, cache=False, isolation=isolation, budget=EPISODE)
+    small = PassOrderingEnv(SMALL, cache=False, isolation=isolation, budget=EPISODE)
     rng = np.random.default_rng(0)
     env.reset(seed=0)
     worker = shared_worker(isolation)
@@ -167,12 +183,13 @@ def measure_memory(steps: int, advance: Callable[[], None]) -> Memory:
         session.close()
     measured = []
     for taken in np.linspace(0, steps, 21)[1:]:
-        _walk(env, rng, steps // 20)
+        _walk(small, rng, steps // 20)
         measured.append((int(taken), resident_megabytes(worker)))
         advance()
     late = np.array(measured[len(measured) // 2 :])
     slope = float(np.polyfit(late[:, 0], late[:, 1], 1)[0]) * 1e6
-    env.close()
+    for used in (env, small):
+        used.close()
     return Memory(int(instructions), each, steps, slope, measured)
 
 
@@ -200,6 +217,22 @@ def _floor(program: Program, pipelines: list[str]) -> float:
     with prepare(program, "none").session() as session:
         passes, walks = session.benchmark_floor(pipelines)
     return sum(passes) + sum(walks)
+
+
+def _floor_in_turn(jobs: list[tuple[Program, list[str]]]) -> float:
+    """Seconds of the first pass of every program, then of the second, and so on, in this process and thread."""
+    sessions = [prepare(program, "none").session() for program, _ in jobs]
+    for session in sessions:
+        session.materialize()
+    seconds = 0.0
+    for row in zip(*(pipelines for _, pipelines in jobs), strict=True):
+        for session, pipeline in zip(sessions, row, strict=True):
+            start = time.perf_counter()
+            session.run(pipeline)
+            seconds += time.perf_counter() - start
+    for session in sessions:
+        session.close()
+    return seconds
 
 
 def _prepare(program: Program) -> None:

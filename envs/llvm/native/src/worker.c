@@ -216,7 +216,7 @@ static void serve(slot *slot) {
 /* The next request: one thread looks for it for a while before it sleeps, because waking a thread
  * takes longer than most clients need for their next request. */
 static slot *next_request(void) {
-    static _Thread_local patience patience = {200, 200, 0};
+    static _Thread_local patience patience = {1000, 1000, 0};
     uint32_t index;
     for (;;) {
         uint32_t seen = load(&shared->posted);
