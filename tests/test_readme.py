@@ -20,7 +20,8 @@ def test_readme__python_runs(block: str, tmp_path: Path) -> None:
     folder = tmp_path / "path" / "to"
     folder.mkdir(parents=True)
     (folder / "program.c").write_text("int twice(int x) { return 2 * x; }\n")
-    code = block + "\nenv.reset(seed=0)\nenv.step(env.action_space.sample())\n"
+    name = "envs" if "make_vec" in block else "env"
+    code = block + f"\n{name}.reset(seed=0)\n{name}.step({name}.action_space.sample())\n"
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
     )

@@ -46,7 +46,7 @@ def test_report_sizes__prints_the_floor_and_both_overheads(console: Console) -> 
     report_sizes([fixed(146)], console)
     line = next(line for line in text_of(console).splitlines() if "146 / 70" in line)
     cells = [cell.strip() for cell in line.strip("│").split("│")]
-    spreads = [f"{i}000 ({i - 1}999..{i}001)" for i in range(1, 6)]
+    spreads = [f"{1000 * i} ({1000 * i - 1}..{1000 * i + 1})" for i in range(1, 6)]
     assert cells == ["some/program", "146 / 70", *spreads]
 
 
