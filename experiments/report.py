@@ -81,7 +81,8 @@ def _draw_curve(axes: Axes, path: Path) -> None:
     if path.exists():
         with path.open() as file:
             for line in csv.DictReader(file):
-                if line.get("rollout/ep_rew_mean"):
+                # an interrupted run leaves a row that was cut short
+                if line.get("rollout/ep_rew_mean") and line.get("time/total_timesteps"):
                     steps.append(int(float(line["time/total_timesteps"])))
                     returns.append(float(line["rollout/ep_rew_mean"]))
     axes.plot(steps, returns, color=COLORS[0])

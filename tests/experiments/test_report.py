@@ -71,3 +71,13 @@ def test_draw_run__draws_a_single_program(tmp_path: Path, make_record: MakeRecor
     record = make_record(agent="ppo", baselines=baselines, costs={"instruction_count": 131.0, "text_size": 400.0})
     write_records(tmp_path / "records.jsonl", [record])
     draw_run(tmp_path)
+
+
+def test_draw_run__skips_a_row_that_was_cut_short(tmp_path: Path, make_record: MakeRecord) -> None:
+    write_run(tmp_path, make_record)
+    (tmp_path / "logs").mkdir()
+    curve = tmp_path / "logs" / "progress.csv"
+    curve.write_text("rollout/ep_rew_mean,time/total_timesteps\n0.5,100\n0.6,200\n")
+    whole = draw_run(tmp_path).read_bytes()
+    curve.write_text("rollout/ep_rew_mean,time/total_timesteps\n0.5,100\n0.6,200\n0.7")
+    assert draw_run(tmp_path).read_bytes() == whole
