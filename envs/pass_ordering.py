@@ -113,7 +113,7 @@ class PassOrderingEnv(gym.Env[Any, np.int64], EzPickle):
     - ``start``: ``"O0"`` or ``"Oz"``. LLVM's -Oz pipeline itself is about 100 passes; they are not part of the budget.
     - ``budget``: pass applications in an episode.
     - ``stop``: add the action that ends the episode.
-    - ``passes``: the actions: ``"all"``, ``"size"`` (51 passes that tend to shrink code), or names in the order wanted.
+    - ``passes``: the actions: ``"all"``, ``"size"`` (50 passes that tend to shrink code), or names in the order wanted.
     - ``lowering``: how C and C++ become IR: ``"oz"`` (what clang -Oz itself uses) or ``"compilergym"`` (to compare with
       published numbers; it makes -Oz look weaker).
     - ``isolation``: ``"process"`` runs LLVM in a worker process that all environments of this process share: a crash or
