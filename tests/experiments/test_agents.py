@@ -97,7 +97,11 @@ def test_policy_agent__draws_other_actions_under_another_seed_and_the_same_under
 
 @pytest.mark.parametrize(
     ("name", "end"),
-    [("randm", r"did you mean 'random'\?"), ("-oz", r"did you mean '-Oz'\?"), ("runs/none", "known: -Oz, demo, random")],
+    [
+        ("randm", r"did you mean 'random'\?"),
+        ("-oz", r"did you mean '-Oz'\?"),
+        ("runs/none", "known: -Oz, demo, random"),
+    ],
 )
 def test_find_agent__an_unknown_name_says_what_is_possible(name: str, end: str) -> None:
     expected = "expected a run folder, a policy folder, a sequence.json, or a name"
