@@ -33,13 +33,14 @@ def test_sessions__opened_first_by_several_threads_at_once(run_python) -> None:
         "import threading\n"
         "from compiler_dojo.envs.llvm.session import CompilerSession\n"
         "IR = b'define i32 @f() { ret i32 1 }'\n"
-        "barrier = threading.Barrier(4)\n"
+        "barrier, counts = threading.Barrier(4), []\n"
         "def use():\n"
         "    barrier.wait()\n"
         "    for isolation in ('none', 'process'):\n"
-        "        print(CompilerSession(IR, isolation=isolation).instruction_count, end=' ')\n"
+        "        counts.append(CompilerSession(IR, isolation=isolation).instruction_count)\n"
         "threads = [threading.Thread(target=use) for _ in range(4)]\n"
         "[thread.start() for thread in threads]\n"
         "[thread.join() for thread in threads]\n"
+        "print(counts)\n"
     )
-    assert done.stdout.split() == ["1"] * 8, done.stderr
+    assert done.stdout == f"{[1] * 8}\n", done.stderr
