@@ -8,7 +8,9 @@ import threading
 from compiler_dojo.envs.llvm.module import Module
 from compiler_dojo.envs.llvm.once import once
 
-ENTRY_OVERHEAD_BYTES = 250  # of a key and a value in a dictionary, measured
+ENTRY_OVERHEAD_BYTES = (
+    250  # of a key and a value: 171 by tracemalloc at 50,000 entries, more when the table has just grown
+)
 KEPT_MODULES = 256
 
 

@@ -96,13 +96,13 @@ class LocalModule:
         module._copy_state(state)
         return module
 
-    def begin(self, pipelines: bytes, state: State) -> None:  # noqa: D102
+    def begin(self, pipelines: bytes, state: State) -> None:
         self._begun = pipelines
 
-    def end(self, state: State) -> None:  # noqa: D102
+    def end(self, state: State) -> None:
         self.run(self._begun, state)
 
-    def run(self, pipelines: bytes, state: State) -> None:  # noqa: D102
+    def run(self, pipelines: bytes, state: State) -> None:
         run = self._functions.dojo_session_run
         seconds = 0.0
         for pipeline in pipelines.split(b"\n"):
@@ -113,7 +113,7 @@ class LocalModule:
         self._copy_state(state)
         state.pass_seconds = seconds
 
-    def export(self, what: Export) -> bytes:  # noqa: D102
+    def export(self, what: Export) -> bytes:
         data, size = c_void_p(), c_size_t()
         if what is Export.BITCODE:
             self._call("dojo_session_bitcode", byref(data), byref(size))
@@ -127,18 +127,18 @@ class LocalModule:
         self._call("dojo_session_object", byref(data), byref(size))
         return self._core.take_bytes(data, size.value)
 
-    def text_size(self) -> int:  # noqa: D102
+    def text_size(self) -> int:
         size = c_int64()
         self._call("dojo_session_text_size", byref(size))
         return size.value
 
-    def verify(self) -> None:  # noqa: D102
+    def verify(self) -> None:
         self._call("dojo_session_verify")
 
-    def materialize(self) -> None:  # noqa: D102
+    def materialize(self) -> None:
         self._call("dojo_session_materialize")
 
-    def fork(self) -> LocalModule:  # noqa: D102
+    def fork(self) -> LocalModule:
         handle = c_void_p()
         self._call("dojo_session_fork", byref(handle))
         return LocalModule(handle, self._name)
@@ -151,7 +151,7 @@ class LocalModule:
         self._call("dojo_benchmark_floor", texts, count, passes, walks)
         return list(passes), list(walks)
 
-    def close(self) -> None:  # noqa: D102
+    def close(self) -> None:
         handle, self._handle = self._handle, None
         if handle is not None:
             self._functions.dojo_session_close(handle)
@@ -217,14 +217,14 @@ class RemoteModule:
         """What the C core calls the run that :meth:`begin` started; None when too many are under way to start one."""
         return self._run.value if self._run.value != _NO_RUN else None
 
-    def begin(self, pipelines: bytes, state: State) -> None:  # noqa: D102
+    def begin(self, pipelines: bytes, state: State) -> None:
         self._begun = pipelines
         begin = self._functions.dojo_remote_begin_run
         status = begin(self._worker, self._number, pipelines, self._run_reference, self._error_reference)
         if status:
             self._core.check(status, self._error, self._name)
 
-    def end(self, state: State) -> None:  # noqa: D102
+    def end(self, state: State) -> None:
         if self._run.value == _NO_RUN:
             return self.run(self._begun, state)
         end = self._functions.dojo_remote_end_run
@@ -232,34 +232,34 @@ class RemoteModule:
         if status:
             self._core.check(status, self._error, self._name)
 
-    def run(self, pipelines: bytes, state: State) -> None:  # noqa: D102
+    def run(self, pipelines: bytes, state: State) -> None:
         run = self._functions.dojo_remote_run
         status = run(self._worker, self._number, pipelines, self._limit, byref(state), self._error_reference)
         if status:
             self._core.check(status, self._error, self._name)
 
-    def export(self, what: Export) -> bytes:  # noqa: D102
+    def export(self, what: Export) -> bytes:
         data, size = c_void_p(), c_size_t()
         self._call("dojo_remote_export", int(what), self._limit, byref(data), byref(size))
         return self._core.take_bytes(data, size.value)
 
-    def text_size(self) -> int:  # noqa: D102
+    def text_size(self) -> int:
         size = c_int64()
         self._call("dojo_remote_text_size", self._limit, byref(size))
         return size.value
 
-    def verify(self) -> None:  # noqa: D102
+    def verify(self) -> None:
         self._call("dojo_remote_verify", self._limit)
 
-    def materialize(self) -> None:  # noqa: D102
+    def materialize(self) -> None:
         self._call("dojo_remote_materialize", self._limit)
 
-    def fork(self) -> RemoteModule:  # noqa: D102
+    def fork(self) -> RemoteModule:
         number = c_uint64()
         self._call("dojo_remote_fork", self._limit, byref(number))
         return RemoteModule(self._connection, number.value, self._name, self._limit.value)
 
-    def close(self) -> None:  # noqa: D102
+    def close(self) -> None:
         number, self._number = self._number, c_uint64()
         if not number or self._connection.ended:
             return
