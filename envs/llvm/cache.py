@@ -8,9 +8,8 @@ import threading
 from compiler_dojo.envs.llvm.module import Module
 from compiler_dojo.envs.llvm.once import once
 
-ENTRY_OVERHEAD_BYTES = (
-    250  # of a key and a value: 171 by tracemalloc at 50,000 entries, more when the table has just grown
-)
+# of a key and a value: 171 by tracemalloc at 50,000 entries, more when the table has just grown
+ENTRY_OVERHEAD_BYTES = 250
 KEPT_MODULES = 256
 
 
