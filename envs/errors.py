@@ -35,6 +35,18 @@ class UnknownProgramError(DojoError, LookupError):
     """No program has this name, or no file matches this pattern."""
 
 
+class FetchError(DojoError):
+    """Something could not be fetched: no network, a wrong hash, a truncated archive."""
+
+
+class UnsafeArchiveError(FetchError):
+    """An archive that would write outside its folder, or unpacks to more than it may."""
+
+
+class DatasetError(DojoError):
+    """A stored set of programs that cannot be read or written."""
+
+
 class PassFailedError(DojoError):
     """LLVM refused to run a pipeline."""
 

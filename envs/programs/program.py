@@ -23,6 +23,27 @@ class RunSpecification:
 
 
 @dataclass(frozen=True)
+class Provenance:
+    """Where a program comes from, beyond its URI; every field is empty when not known.
+
+    Attributes:
+        package: source package, sdist or suite, such as ``zlib``.
+        version: the package's version.
+        package_source: name of the archive it came in, with ``#sha256=`` and its hash where known.
+        license_expression: SPDX expression of the licence.
+        license_source: how the licence was found, such as ``debian/copyright``.
+        license_files: files of the package that hold its licence.
+    """
+
+    package: str = ""
+    version: str = ""
+    package_source: str = ""
+    license_expression: str = ""
+    license_source: str = ""
+    license_files: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Program:
     """A program as agents meet it.
 
@@ -34,6 +55,8 @@ class Program:
         domain: what the program is about; splits are made of whole domains.
         run: how to run it, or None when it cannot be run on its own.
         source: its C or C++ file, or None when only IR is known; no part of what makes programs equal.
+        project: what it is a part of; splits are made of whole projects. No part of what makes programs equal.
+        provenance: its package and licence; no part of what makes programs equal.
         sha256: hash of ``module``, in hexadecimal digits.
     """
 
@@ -44,6 +67,8 @@ class Program:
     domain: str = ""
     run: RunSpecification | None = None
     source: Path | None = field(default=None, repr=False, compare=False)
+    project: str = field(default="", compare=False)
+    provenance: Provenance = field(default_factory=Provenance, repr=False, compare=False)
     sha256: str = field(init=False, repr=False)
 
     def __post_init__(self) -> None:

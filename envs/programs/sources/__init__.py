@@ -1,0 +1,1 @@
+"""Where programs are fetched or generated from, one module each."""
