@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import glob
 import os
+import struct
 import sys
 from ctypes import (
     POINTER,
@@ -66,6 +67,9 @@ class GraphHeader(ctypes.Structure):
     _fields_ = (("bytes", c_int64), ("nodes", c_int64), ("edges", c_int64), ("functions", c_int64))
 
 
+FUNCTION_RECORD = struct.Struct("=QQq")
+"""Mirror of ``dojo_function`` in native/include/dojo.h: two words of hash, instructions."""
+
 _ERRORS: dict[int, type[DojoError]] = {
     1: NativeLibraryError,
     2: InvalidProgramError,
@@ -90,6 +94,7 @@ _PROTOTYPES: dict[str, tuple[Any, list[Any]]] = {
     "dojo_session_run": (c_int, [c_void_p, c_char_p, POINTER(c_void_p)]),
     "dojo_session_state": (POINTER(State), [c_void_p]),
     "dojo_session_graph": (c_int, [c_void_p, POINTER(c_void_p), POINTER(c_void_p)]),
+    "dojo_session_functions": (c_int, [c_void_p, POINTER(c_void_p), POINTER(c_size_t), POINTER(c_void_p)]),
     "dojo_session_verify": (c_int, [c_void_p, POINTER(c_void_p)]),
     "dojo_session_ir": (c_int, [c_void_p, POINTER(c_void_p), POINTER(c_void_p)]),
     "dojo_session_bitcode": (c_int, [c_void_p, POINTER(c_void_p), POINTER(c_size_t), POINTER(c_void_p)]),

@@ -9,7 +9,7 @@ from enum import IntEnum
 from typing import Any, Protocol
 
 from compiler_dojo.envs.errors import DojoError
-from compiler_dojo.envs.llvm.library import GraphHeader, State, load_core, load_library
+from compiler_dojo.envs.llvm.library import FUNCTION_RECORD, GraphHeader, State, load_core, load_library
 from compiler_dojo.envs.llvm.worker import Connection
 
 _NO_RUN = 2**32 - 1  # DOJO_NO_RUN in native/include/dojo.h
@@ -22,6 +22,7 @@ class Export(IntEnum):
     IR = 1
     OBJECT = 2
     GRAPH = 3
+    FUNCTIONS = 4
 
 
 class Module(Protocol):
@@ -45,7 +46,7 @@ class Module(Protocol):
         ...
 
     def export(self, what: Export) -> bytes:
-        """The module written as bitcode, text, object code or a graph."""
+        """The module written as bitcode, text, object code, a graph, or hashes of its functions."""
         ...
 
     def text_size(self) -> int:
@@ -124,6 +125,9 @@ class LocalModule:
         if what is Export.IR:
             self._call("dojo_session_ir", byref(data))
             return self._core.take_bytes(data, -1)
+        if what is Export.FUNCTIONS:
+            self._call("dojo_session_functions", byref(data), byref(size))
+            return self._core.take_bytes(data, size.value * FUNCTION_RECORD.size)
         self._call("dojo_session_object", byref(data), byref(size))
         return self._core.take_bytes(data, size.value)
 

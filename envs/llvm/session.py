@@ -23,6 +23,7 @@ from compiler_dojo.envs.errors import (
     UnreadableProgramError,
 )
 from compiler_dojo.envs.llvm.cache import TransitionCache
+from compiler_dojo.envs.llvm.functions import FunctionHash, read_functions
 from compiler_dojo.envs.llvm.graph import ProgramGraph, read_graph
 from compiler_dojo.envs.llvm.library import AUTOPHASE_SIZE, INSTCOUNT_SIZE, State, load_core
 from compiler_dojo.envs.llvm.module import Export, LocalModule, Module, RemoteModule
@@ -216,6 +217,10 @@ class CompilerSession:
     def graph(self) -> ProgramGraph:
         """The program graph in ProGraML's schema: see :mod:`compiler_dojo.envs.llvm.graph`."""
         return read_graph(self._remembered(b"graph", lambda module: module.export(Export.GRAPH), "drawing the graph"))
+
+    def functions(self) -> tuple[FunctionHash, ...]:
+        """Hash and size of every function that the module defines, in the module's order."""
+        return read_functions(self._ask(lambda module: module.export(Export.FUNCTIONS), "hashing functions"))
 
     def text_size(self) -> int:
         """Bytes of the .text sections of the object that LLVM emits for the module; takes 10 to 100 passes' time."""

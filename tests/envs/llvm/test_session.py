@@ -72,6 +72,7 @@ def state_of(session: CompilerSession) -> tuple[str, list[int], list[int]]:
         pytest.param(lambda s: s.instcount(), id="instcount"),
         pytest.param(lambda s: s.autophase(), id="autophase"),
         pytest.param(lambda s: s.graph(), id="graph"),
+        pytest.param(lambda s: s.functions(), id="functions"),
         pytest.param(lambda s: s.text_size(), id="text_size"),
         pytest.param(lambda s: s.object_code(), id="object_code"),
         pytest.param(lambda s: s.bitcode(), id="bitcode"),

@@ -88,6 +88,16 @@ typedef struct dojo_graph {
     int64_t functions; /* that the module defines */
 } dojo_graph;
 
+/* A function that the module defines, as it would be known in any module. The hash covers its type,
+ * calling convention, attributes and body, but neither its name, linkage and place nor debug info
+ * and other metadata attached to anything. What it refers to counts as follows: external symbols by
+ * their names; local constants by type and value; local variables and functions by type; itself as
+ * itself. */
+typedef struct dojo_function {
+    uint64_t hash[2];
+    int64_t instructions;
+} dojo_function;
+
 DOJO_API void dojo_string_free(char *string);
 
 /* Load libLLVM from `path`. */
@@ -118,6 +128,11 @@ DOJO_API const dojo_state *dojo_session_state(const dojo_session *session);
  * closed. Takes time and memory linear in the size of the graph. */
 DOJO_API dojo_status dojo_session_graph(dojo_session *session, const dojo_graph **out,
                                         char **error);
+
+/* The functions that the module defines, in its order; free *functions, as bytes, with
+ * dojo_string_free. */
+DOJO_API dojo_status dojo_session_functions(dojo_session *session, dojo_function **functions,
+                                            size_t *count, char **error);
 
 DOJO_API dojo_status dojo_session_verify(dojo_session *session, char **error);
 /* Textual IR; free with dojo_string_free. */
@@ -150,7 +165,8 @@ typedef enum dojo_export {
     DOJO_EXPORT_BITCODE,
     DOJO_EXPORT_IR,
     DOJO_EXPORT_OBJECT,
-    DOJO_EXPORT_GRAPH, /* a dojo_graph */
+    DOJO_EXPORT_GRAPH,     /* a dojo_graph */
+    DOJO_EXPORT_FUNCTIONS, /* an array of dojo_function */
 } dojo_export;
 
 /* Bytes that the memory file must have at least; it is sparse. */

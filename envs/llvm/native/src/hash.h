@@ -15,6 +15,8 @@ enum { IS_CONSTANT = 1, IS_INT32 = 2, IS_INT64 = 4, IS_ZERO = 8, IS_ONE = 16 };
 
 typedef struct walk {
     const llvm_c *llvm;
+    LLVMValueRef function; /* that is hashed on its own, or NULL when the module is */
+    unsigned depth;        /* of initializers within initializers */
     LLVMContextRef context;
     walk_memory *memory;
     dojo_state *state;
@@ -62,13 +64,23 @@ static inline hash128 remember(pointer_map *map, const void *key, hash128 hash, 
     return hash;
 }
 
+/* Whether no other module can refer to a global. */
+static inline bool is_local(const llvm_c *llvm, LLVMValueRef global) {
+    int linkage = llvm->GetLinkage(global);
+    return linkage == LINKAGE_INTERNAL || linkage == LINKAGE_PRIVATE;
+}
+
+/* What a function is apart from its place among others: conventions, attributes and body (walk.c).
+ * Adds to the counts of w->state. */
+void walk_function(walk *w, LLVMValueRef function);
+
 /* Types, attributes, constants and metadata (values.c). */
 hash128 type_hash(walk *w, LLVMTypeRef type);
 void mix_attributes(walk *w, hash128 *hash, LLVMValueRef owner, unsigned index,
                     unsigned (*count_at)(LLVMValueRef, unsigned),
                     void (*get_at)(LLVMValueRef, unsigned, LLVMAttributeRef *));
-/* Locals and globals are numbered before any operand is read, so what is not in a map yet is a
- * constant or metadata. */
+/* Locals, and a module's globals, are numbered before any operand is read, so what is not in a map
+ * yet is a constant, metadata, or a global that a function on its own refers to. */
 const pointer_entry *value_entry(walk *w, LLVMValueRef value);
 void mix_value(walk *w, hash128 *hash, LLVMValueRef value);
 void mix_metadata_entries(walk *w, LLVMValueMetadataEntry *entries, size_t count);

@@ -309,6 +309,8 @@ enum {
     X(unsigned, GetMDNodeNumOperands, (LLVMValueRef))                                              \
     X(void, GetMDNodeOperands, (LLVMValueRef, LLVMValueRef *))                                     \
     X(LLVMValueRef, MetadataAsValue, (LLVMContextRef, LLVMMetadataRef))                            \
+    X(LLVMValueRef, GetBlockAddressFunction, (LLVMValueRef))                                       \
+    X(LLVMBasicBlockRef, GetBlockAddressBasicBlock, (LLVMValueRef))                                \
     X(LLVMValueRef, BasicBlockAsValue, (LLVMBasicBlockRef))                                        \
     /* blocks and instructions */                                                                  \
     X(LLVMBasicBlockRef, GetFirstBasicBlock, (LLVMValueRef))                                       \

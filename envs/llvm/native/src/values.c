@@ -195,6 +195,39 @@ static const pointer_entry *metadata_entry(walk *w, LLVMValueRef value) {
     return pointer_map_put(&w->memory->passing, value, hash.a, hash.b, 0);
 }
 
+/* Constants may refer to each other in circles, and in chains as long as a linked list. */
+enum { INITIALIZER_DEPTH = 16 };
+
+/* A global that a function on its own refers to: what holds of it in every module. */
+static const pointer_entry *global_entry(walk *w, LLVMValueRef global, int kind) {
+    const llvm_c *llvm = w->llvm;
+    hash128 hash = {5, global == w->function};
+    if (global != w->function && !is_local(llvm, global)) {
+        size_t size;
+        const char *name = llvm->GetValueName2(global, &size);
+        mix_bytes(&hash, name, size);
+    } else {
+        mix_hash(&hash, type_hash(w, llvm->GlobalGetValueType(global)));
+        if (kind == VALUE_GLOBAL_VARIABLE && llvm->IsGlobalConstant(global) &&
+            w->depth < INITIALIZER_DEPTH) {
+            remember(&w->memory->passing, global, hash, IS_CONSTANT);
+            w->depth++;
+            mix_value(w, &hash, llvm->GetInitializer(global));
+            w->depth--;
+        }
+    }
+    return pointer_map_put(&w->memory->passing, global, hash.a, hash.b, IS_CONSTANT);
+}
+
+/* Printed, a block's address names its function. */
+static void mix_block_address(walk *w, hash128 *hash, LLVMValueRef address) {
+    LLVMValueRef function = w->llvm->GetBlockAddressFunction(address);
+    LLVMBasicBlockRef block = w->llvm->GetBlockAddressBasicBlock(address);
+    mix_value(w, hash, function);
+    if (function == w->function)
+        mix_value(w, hash, w->llvm->BasicBlockAsValue(block));
+}
+
 /* Constant data is never freed before its context; other constants may be, so their addresses mean
  * nothing after the walk. */
 static bool outlives_walk(int kind) {
@@ -258,7 +291,12 @@ static const pointer_entry *constant_entry(walk *w, LLVMValueRef value, int kind
             mix_value(w, &hash, llvm->GetOperand(value, (unsigned)i));
         break;
     }
-    default: /* data arrays and vectors, block addresses, inline assembly, ... */
+    case VALUE_BLOCK_ADDRESS:
+        if (w->function != NULL) {
+            mix_block_address(w, &hash, value);
+            break;
+        } /* fall through */
+    default: /* data arrays and vectors, inline assembly, ... */
         mix_printed_value(w, &hash, value);
         break;
     }
@@ -268,8 +306,6 @@ static const pointer_entry *constant_entry(walk *w, LLVMValueRef value, int kind
     return pointer_map_put(map, value, hash.a, hash.b, flags);
 }
 
-/* Locals and globals were numbered before any operand is read, so what is not in a map yet is a
- * constant or metadata. */
 const pointer_entry *value_entry(walk *w, LLVMValueRef value) {
     const pointer_entry *known = pointer_map_find(&w->memory->passing, value);
     if (known == NULL)
@@ -277,7 +313,20 @@ const pointer_entry *value_entry(walk *w, LLVMValueRef value) {
     if (known != NULL)
         return known;
     int kind = w->llvm->GetValueKind(value);
-    return kind == VALUE_METADATA ? metadata_entry(w, value) : constant_entry(w, value, kind);
+    switch (kind) {
+    case VALUE_METADATA:
+        return metadata_entry(w, value);
+    case VALUE_FUNCTION:
+    case VALUE_GLOBAL_ALIAS:
+    case VALUE_GLOBAL_IFUNC:
+    case VALUE_GLOBAL_VARIABLE:
+        if (w->function != NULL)
+            return global_entry(w, value, kind);
+        break;
+    default:
+        break;
+    }
+    return constant_entry(w, value, kind);
 }
 
 void mix_metadata_entries(walk *w, LLVMValueMetadataEntry *entries, size_t count) {

@@ -16,8 +16,7 @@
  * went before. */
 static void number_global(walk *w, LLVMValueRef global, uint64_t *next) {
     hash128 hash = {5, (*next)++};
-    int linkage = w->llvm->GetLinkage(global);
-    if (linkage != LINKAGE_INTERNAL && linkage != LINKAGE_PRIVATE) {
+    if (!is_local(w->llvm, global)) {
         size_t size;
         const char *name = w->llvm->GetValueName2(global, &size);
         mix_bytes(&hash, name, size);
@@ -347,7 +346,7 @@ static void walk_instruction(walk *w, LLVMValueRef inst, int opcode) {
         mix_call(w, inst, opcode);
     if (opcode == OP_CALL)
         count_call(w, inst);
-    if (llvm->HasMetadata(inst)) {
+    if (w->function == NULL && llvm->HasMetadata(inst)) {
         size_t entries = 0;
         LLVMValueMetadataEntry *metadata =
             llvm->InstructionGetAllMetadataOtherThanDebugLoc(inst, &entries);
@@ -410,9 +409,8 @@ static void walk_block(walk *w, LLVMBasicBlockRef block) {
     w->state->instcount[1]++;
 }
 
-static void walk_function(walk *w, LLVMValueRef function) {
+void walk_function(walk *w, LLVMValueRef function) {
     const llvm_c *llvm = w->llvm;
-    mix_global_object(w, function);
     mix(&w->hash, llvm->GetFunctionCallConv(function));
     mix_text(&w->hash, llvm->GetGC(function));
     if (llvm->HasPersonalityFn(function))
@@ -528,8 +526,10 @@ void walk_module(dojo_session *session) {
         mix_global(&w, global);
         mix_value(&w, &w.hash, llvm->AliasGetAliasee(global));
     }
-    for (global = llvm->GetFirstFunction(module); global; global = llvm->GetNextFunction(global))
+    for (global = llvm->GetFirstFunction(module); global; global = llvm->GetNextFunction(global)) {
+        mix_global_object(&w, global);
         walk_function(&w, global);
+    }
     walk_named_metadata(&w, module);
     derive_autophase(state);
     state->hash[0] = w.hash.a;

@@ -142,6 +142,13 @@ static dojo_status export(slot *slot, dojo_session *session, char **error) {
         }
         break;
     }
+    case DOJO_EXPORT_FUNCTIONS: {
+        dojo_function *functions = NULL;
+        status = dojo_session_functions(session, &functions, &size, error);
+        data = (char *)functions;
+        size *= sizeof *functions;
+        break;
+    }
     default:
         status = dojo_session_bitcode(session, &borrowed, &size, error);
         break;

@@ -868,6 +868,93 @@ static void test_graph(void) {
     dojo_session_close(session);
 }
 
+static void test_functions(void) {
+    dojo_session *session = open_text(PROGRAM);
+    for (size_t i = 0; i < PIPELINE_COUNT; i++) {
+        run(session, PIPELINES[i]);
+        dojo_state before = *dojo_session_state(session);
+        dojo_session *copies[] = {session, fork_of(session), reopen_bitcode(session),
+                                  reopen_text(session)};
+        dojo_function *first = NULL, *functions;
+        size_t defined = 0, count;
+        for (size_t c = 0; c < sizeof copies / sizeof *copies; c++) {
+            int64_t instructions = 0;
+            REQUIRE(dojo_session_functions(copies[c], &functions, &count, &error));
+            for (size_t f = 0; f < count; f++)
+                instructions += functions[f].instructions;
+            CHECK(instructions == before.instcount[0] && (int64_t)count == before.instcount[2]);
+            CHECK(same_state(dojo_session_state(copies[c]), &before));
+            if (c == 0) {
+                first = functions;
+                defined = count;
+                continue;
+            }
+            CHECK(count == defined && memcmp(first, functions, count * sizeof *first) == 0);
+            dojo_string_free((char *)functions);
+            dojo_session_close(copies[c]);
+        }
+        dojo_string_free((char *)first);
+    }
+    dojo_session_close(session);
+}
+
+/* The function @f is the first of each module. */
+static void check_functions(const text_pair *pair, bool equal, int line) {
+    dojo_session *one = open_text(pair->one), *other = open_text(pair->other);
+    dojo_function *functions[2];
+    size_t count;
+    REQUIRE(dojo_session_functions(one, &functions[0], &count, &error));
+    REQUIRE(dojo_session_functions(other, &functions[1], &count, &error));
+    for (int half = 0; half < 2; half++)
+        check((functions[0]->hash[half] == functions[1]->hash[half]) == equal, line,
+              "%s: half %d of the hash of a function", pair->what, half);
+    for (int i = 0; i < 2; i++)
+        dojo_string_free((char *)functions[i]);
+    dojo_session_close(one);
+    dojo_session_close(other);
+}
+
+static void test_function_hash(void) {
+    static const text_pair equal[] = {
+        {"names", FUNCTION("", ""), "define void @g() { ret void }\n"},
+        {"a neighbour", FUNCTION("", ""), FUNCTION("", "") "define void @g() { ret void }\n"},
+        {"a constant that refers to itself",
+         "@a = internal constant ptr @a\ndefine ptr @f() { ret ptr @a }\n",
+         "@x = global i8 1\n@b = internal constant ptr @b\ndefine ptr @f() { ret ptr @b }\n"},
+        {"constants in a circle",
+         "@a = internal constant ptr @b\n@b = internal constant ptr @a\n"
+         "define ptr @f() { ret ptr @a }\n",
+         "@d = internal constant ptr @c\n@c = internal constant ptr @d\n"
+         "define ptr @f() { ret ptr @c }\n"},
+        {"itself", "define ptr @f() { ret ptr @f }\n", "define internal ptr @g() { ret ptr @g }\n"},
+        {"attached metadata", FUNCTION("", "fence seq_cst, !note !0") "!0 = !{i32 1}\n",
+         FUNCTION("", "fence seq_cst")},
+        {"debug info", DEBUG_INFO("1"), DEBUG_INFO("2")},
+    };
+    static const text_pair different[] = {
+        {"type", "define void @f(i32) { ret void }\n", "define void @f(i64) { ret void }\n"},
+        {"attribute", "define void @f() { ret void }\n", "define void @f() cold { ret void }\n"},
+        {"external symbol", "@a = external global i8\ndefine ptr @f() { ret ptr @a }\n",
+         "@b = external global i8\ndefine ptr @f() { ret ptr @b }\n"},
+        {"value of a local constant",
+         "@a = internal constant i8 1\ndefine ptr @f() { ret ptr @a }\n",
+         "@a = internal constant i8 2\ndefine ptr @f() { ret ptr @a }\n"},
+        {"type of a local variable", "@a = internal global i8 1\ndefine ptr @f() { ret ptr @a }\n",
+         "@a = internal global i16 1\ndefine ptr @f() { ret ptr @a }\n"},
+        {"another than itself", "define ptr @f() { ret ptr @f }\n",
+         "define ptr @f() { ret ptr @g }\ndefine internal ptr @g() { ret ptr null }\n"},
+        {"block of its own",
+         "define ptr @f() {\n  br label %a\na:\n  br label %b\nb:\n"
+         "  ret ptr blockaddress(@f, %a)\n}\n",
+         "define ptr @f() {\n  br label %a\na:\n  br label %b\nb:\n"
+         "  ret ptr blockaddress(@f, %b)\n}\n"},
+    };
+    for (size_t i = 0; i < sizeof equal / sizeof *equal; i++)
+        check_functions(&equal[i], true, __LINE__);
+    for (size_t i = 0; i < sizeof different / sizeof *different; i++)
+        check_functions(&different[i], false, __LINE__);
+}
+
 int main(int count, char **arguments) {
     if (count != 2) {
         fprintf(stderr, "usage: %s PATH_OF_LIBLLVM\n", arguments[0]);
@@ -887,6 +974,8 @@ int main(int count, char **arguments) {
     test_threads();
     test_benchmark_floor();
     test_graph();
+    test_functions();
+    test_function_hash();
     dojo_library_close(library);
     library = NULL;
     printf("%u checks passed\n", passed);
