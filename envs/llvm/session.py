@@ -25,7 +25,7 @@ from compiler_dojo.envs.errors import (
 from compiler_dojo.envs.llvm.cache import TransitionCache
 from compiler_dojo.envs.llvm.functions import FunctionHash, read_functions
 from compiler_dojo.envs.llvm.graph import ProgramGraph, read_graph
-from compiler_dojo.envs.llvm.library import AUTOPHASE_SIZE, INSTCOUNT_SIZE, State, load_core
+from compiler_dojo.envs.llvm.library import AUTOPHASE_SIZE, INSTCOUNT_SIZE, State, load_core, load_library
 from compiler_dojo.envs.llvm.module import Export, LocalModule, Module, RemoteModule
 from compiler_dojo.envs.llvm.reproducer import Reproducer
 from compiler_dojo.envs.llvm.worker import Isolation, Worker, make_isolation, shared_worker
@@ -198,6 +198,12 @@ class CompilerSession:
         """IR instructions of the module."""
         self._require_open()
         return int(self._instcount[0])
+
+    @property
+    def llvm_version(self) -> str:
+        """Version of the LLVM that works for this session, such as ``19.1.7``."""
+        version = load_library().version if self._worker is None else self._worker.connection().version
+        return ".".join(map(str, version))
 
     def instcount(self) -> IntArray:
         """LLVM's InstCount, int64 of shape (70,): see :data:`compiler_dojo.envs.llvm.features.INSTCOUNT_NAMES`."""
@@ -399,9 +405,10 @@ class CompilerSession:
         kind = CompilerTimeoutError if isinstance(error, CompilerTimeoutError) else CompilerCrashedError
         assert self._worker is not None
         try:
-            version = ".".join(map(str, self._worker.connection().version))
             limit = self._worker.isolation.pass_seconds
-            reproducer = Reproducer(self._program, pipelines, kind.__name__, message, version, self.name, limit)
+            reproducer = Reproducer(
+                self._program, pipelines, kind.__name__, message, self.llvm_version, self.name, limit
+            )
             folder = reproducer.save()
         except (OSError, RuntimeError, DojoError) as problem:  # RuntimeError: there is no home folder
             return kind(f"{message}; no reproducer was saved: {problem}", pipelines[-1])
