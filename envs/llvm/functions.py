@@ -15,6 +15,8 @@ class FunctionHash(NamedTuple):
     other metadata that is attached to anything. Of what it refers to count the names of external symbols, type and
     value of local constants, and the type of local variables and functions.
 
+    Hashes are the same in every process, but not under every LLVM: attributes are numbered and upgraded by its version.
+
     Attributes:
         hash: 16 bytes.
         instructions: IR instructions.
