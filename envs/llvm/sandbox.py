@@ -27,6 +27,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Literal, NamedTuple
 
+from compiler_dojo.envs.llvm.once import once
+
 Kind = Literal["bubblewrap", "namespaces", "limits"]
 
 CONFINES: dict[Kind, str] = {
@@ -234,6 +236,18 @@ def what_refuses(sandbox: Sandbox) -> str | None:
         except (OSError, subprocess.SubprocessError) as error:
             return str(error)
     return None if result.status == 0 else (result.errors.strip() or f"`true` ends with {result.status} in it")
+
+
+@once
+def without_network() -> tuple[str, ...]:
+    """What to put before a command so that it has no network; empty where the system allows no such thing."""
+    user = () if os.getuid() == 0 else ("--user", "--map-current-user")
+    prefix = (_tool("unshare"), *user, "--net")
+    try:
+        refused = subprocess.run([*prefix, "true"], capture_output=True, check=False).returncode != 0
+    except OSError:
+        refused = True
+    return () if refused else prefix
 
 
 @contextlib.contextmanager

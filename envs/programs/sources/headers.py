@@ -1,0 +1,149 @@
+"""System headers from pinned packages, so that programs do not depend on what a machine has installed."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import re
+import shutil
+import subprocess
+import tarfile
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from compiler_dojo.envs.errors import FetchError
+from compiler_dojo.envs.programs.sources.archive import Archive
+
+TRIPLE = "x86_64-linux-gnu"
+GCC = "12"
+STANDARD = ("usr/include", f"usr/include/{TRIPLE}")
+"""Folders that the compiler searches by itself, for every language."""
+
+CPP = (f"usr/include/c++/{GCC}", f"usr/include/{TRIPLE}/c++/{GCC}", f"usr/include/c++/{GCC}/backward")
+"""Folders of C++'s standard library."""
+
+COMPILER = frozenset(
+    "stddef.h stdarg.h stdbool.h float.h iso646.h stdalign.h stdnoreturn.h limits.h stdint.h tgmath.h stdatomic.h "
+    "varargs.h cpuid.h unwind.h mm_malloc.h omp.h arm_neon.h altivec.h".split()
+)
+"""Headers that clang brings, besides those of x86's intrinsics."""
+
+DONE = "packages.json"
+# folders that packages tell compilers to search: /usr/include/glib-2.0 and the like
+_SEARCHED = re.compile(
+    rf"usr/include/({TRIPLE}/)?(?!(?:{TRIPLE}|c\+\+|linux|asm|asm-generic|bits|gnu|sys|net|netinet|arpa|rpc|drm|rdma|scsi|sound|"
+    r"video|xen|mtd|misc|bsd|X11|GL|cpp?)(?:/|$))[^/]+|usr/lib/[^/]+/[^/]+/include"
+)
+_FUNCTION = re.compile(rb"\b([a-z_][a-z0-9_]*) ?\(")
+_HEADER = re.compile(rf"\./usr/(include/.*|lib/{TRIPLE}/[^/]+/include/.*)")
+
+
+class Headers:
+    """Header files under one root, laid out as on a system.
+
+    Args:
+        root: the folder that holds ``usr/include``.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    @functools.cached_property
+    def by_name(self) -> dict[str, list[str]]:
+        """Paths below :attr:`root` by base name, in sorted order."""
+        found: dict[str, list[str]] = {}
+        for path in sorted(_files_below(self.root)):
+            found.setdefault(path.rsplit("/", 1)[-1], []).append(path)
+        return found
+
+    @functools.cached_property
+    def standard_names(self) -> frozenset[str]:
+        """Names by which headers are included without any search path, such as ``sys/types.h``."""
+        folders = tuple(f"{folder}/" for folder in (*STANDARD, *CPP))
+        below = (path[len(folder) :] for path in self.paths for folder in folders if path.startswith(folder))
+        return COMPILER.union(below)
+
+    @functools.cached_property
+    def paths(self) -> frozenset[str]:
+        """All paths below :attr:`root`."""
+        return frozenset(path for paths in self.by_name.values() for path in paths)
+
+    def search(self, name: str) -> list[str]:
+        """Folders beyond the standard ones that have a header of this name, nearest to the root first."""
+        if name in COMPILER or name.endswith("intrin.h"):
+            return []
+        paths = self.by_name.get(name.rsplit("/", 1)[-1], [])
+        folders = (path[: -len(name) - 1] for path in paths if path.endswith("/" + name))
+        return sorted(filter(_SEARCHED.fullmatch, folders), key=lambda folder: (folder.count("/"), folder))
+
+    @functools.cached_property
+    def functions(self) -> frozenset[str]:
+        """Lower-case names that the C library's headers declare or define as something called."""
+        kept = self.root / "functions.json"
+        if kept.exists():
+            return frozenset(json.loads(kept.read_text()))
+        names: set[str] = set()
+        for path in self.paths:
+            folder = path.rsplit("/", 1)[0]
+            if folder in STANDARD or folder in (f"{STANDARD[1]}/sys", f"{STANDARD[1]}/bits", f"{STANDARD[0]}/arpa"):
+                names.update(name.decode() for name in _FUNCTION.findall((self.root / path).read_bytes()))
+        kept.write_text(json.dumps(sorted(names)))
+        return frozenset(names)
+
+    def flags(self, language: str) -> list[str]:
+        """Flags that make clang search these headers and no others of the system."""
+        flags = [f"--sysroot={self.root}", f"-fmacro-prefix-map={self.root}="]
+        if language == "c++":
+            flags += [f"-stdlib++-isystem{self.root}/{folder}" for folder in CPP]
+        return flags
+
+
+def fetch_headers(packages: Sequence[tuple[str, str]], archive: Archive, folder: Path | None = None) -> Headers:
+    """The headers of binary packages, fetched and unpacked unless they are there already.
+
+    Args:
+        packages: names with versions, "" for the newest.
+        archive: where they come from.
+        folder: where they go; by default the archive's folder.
+
+    Raises:
+        FetchError: a package could not be fetched or unpacked.
+    """
+    root = (folder or archive.folder) / "headers"
+    wanted = [list(package) for package in packages]
+    done = root / DONE
+    if done.exists() and json.loads(done.read_text()) == wanted:
+        return Headers(root)
+    root.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=root.parent, prefix="headers-") as temporary:
+        debs, fresh = Path(temporary) / "debs", Path(temporary) / "headers"
+        archive.fetch_binaries(packages, debs)
+        for deb in sorted(debs.glob("*.deb")):
+            _unpack(deb, fresh)
+        (fresh / DONE).write_text(json.dumps(wanted))
+        shutil.rmtree(root, ignore_errors=True)
+        os.rename(fresh, root)
+    return Headers(root)
+
+
+def _unpack(deb: Path, folder: Path) -> None:
+    """Unpack a package's headers; links are followed by what they point to, where it is a header too."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with subprocess.Popen(["dpkg-deb", "--fsys-tarfile", str(deb)], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        with tarfile.open(fileobj=process.stdout, mode="r|") as members:
+            for member in members:
+                if _HEADER.fullmatch(member.name) and not member.isdev():
+                    members.extract(member, folder, filter="tar")
+        process.stdout.read()
+    if process.returncode != 0:
+        raise FetchError(f"{deb.name} could not be unpacked: is the disk full?")
+
+
+def _files_below(root: Path) -> Iterator[str]:
+    for folder, _, names in os.walk(root / "usr"):
+        relative = os.path.relpath(folder, root)
+        # some packages hold links into packages that are not here
+        yield from (f"{relative}/{name}" for name in names if os.path.isfile(f"{folder}/{name}"))

@@ -1,0 +1,264 @@
+"""From a package's archive to measured programs: one job per package, which leaves one Parquet file and a report."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import json
+import os
+import posixpath
+import random
+import re
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from compiler_dojo.envs.errors import CompilerFailedError, FetchError, InvalidProgramError
+from compiler_dojo.envs.llvm.lowering import LANGUAGES
+from compiler_dojo.envs.programs.measure import measure
+from compiler_dojo.envs.programs.program import Program, Provenance
+from compiler_dojo.envs.programs.sources.headers import Headers
+from compiler_dojo.envs.programs.sources.licenses import Licenses
+from compiler_dojo.envs.programs.sources.tree import SourceTree, unpack
+from compiler_dojo.envs.programs.sources.units import CompileLimits, UnitCompiler
+from compiler_dojo.envs.programs.storage import Row, write_part
+
+HASH_DIGITS = 16
+"""Digits of a program's SHA-256 that a list of pinned programs keeps."""
+
+
+@dataclass(frozen=True)
+class PackageJob:
+    """What to build of one package.
+
+    Attributes:
+        scheme: of the programs' URIs, such as ``debian``.
+        name: the package.
+        version: its version.
+        project: what its programs belong to.
+        archive: the tarball with the sources.
+        package_source: the tarball's name and hash.
+        packaging: Debian's part of the package, for its licence; None where there is none.
+        license_expression: where the package's index knows it.
+        domain: what the package is about.
+        units: paths with the first digits of the programs' hashes, for a package whose programs are known; None for a
+            package in which they are still to be found.
+        limit: most units to try.
+        seed: of the choice of units where there are more.
+        languages: which units to try.
+        lowering: how they become bitcode.
+        instructions: least and most unoptimised instructions of a program that is kept.
+        levels: optimisation levels to measure.
+    """
+
+    scheme: str
+    name: str
+    version: str
+    project: str
+    archive: Path
+    package_source: str = ""
+    packaging: Path | None = None
+    license_expression: str = ""
+    domain: str = ""
+    units: Mapping[str, str] | None = None
+    limit: int = 400
+    seed: int = 0
+    languages: tuple[str, ...] = ("c", "c++")
+    lowering: str = "oz"
+    instructions: tuple[int, int] = (50, 10_000)
+    levels: tuple[str, ...] = ("Oz", "O3")
+
+    @property
+    def key(self) -> str:
+        """Name of the job's files; of another job it differs."""
+        text = json.dumps(dataclasses.asdict(self), sort_keys=True, default=str)
+        return f"{self.name}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+
+
+@dataclass
+class PackageReport:
+    """What became of a package.
+
+    Attributes:
+        found: units in the package.
+        tried: units given to the compiler.
+        compiled: those that compiled.
+        reasons: why the others did not, with counts.
+        details: the compiler's words for them, by unit.
+        left_out: compiled units that were not kept, by reason.
+        kept: programs in the package's file.
+        unlike: units whose program is not the one that the list names.
+        error: why the package could not be used at all.
+        seconds: wall-clock time.
+        units: programs kept, by path, with the first digits of their hash and their size.
+    """
+
+    name: str
+    version: str
+    found: int = 0
+    tried: int = 0
+    compiled: int = 0
+    reasons: dict[str, int] = field(default_factory=dict)
+    details: dict[str, str] = field(default_factory=dict)
+    left_out: dict[str, int] = field(default_factory=dict)
+    kept: int = 0
+    unlike: list[str] = field(default_factory=list)
+    error: str = ""
+    seconds: float = 0.0
+    units: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, path: Path) -> PackageReport:
+        """The report in a file."""
+        return cls(**json.loads(path.read_text()))
+
+
+def build_package(job: PackageJob, headers_root: Path, folder: Path) -> PackageReport:
+    """Build a package's programs, and write ``KEY.parquet`` and then ``KEY.json`` into a folder.
+
+    A package that has been built before is not built again.
+    """
+    done = folder / f"{job.key}.json"
+    if done.exists():
+        return PackageReport.read(done)
+    start = time.monotonic()
+    report = PackageReport(job.name, job.version)
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="dojo-package-") as temporary:
+        try:
+            root = unpack(job.archive, Path(temporary) / "sources")
+        except FetchError as error:
+            report.error = str(error)
+        else:
+            write_part(str(folder / f"{job.key}.parquet"), _rows(job, root, _headers(headers_root), report))
+    report.seconds = time.monotonic() - start
+    temporary_report = done.with_suffix(".writing")
+    temporary_report.write_text(json.dumps(dataclasses.asdict(report), indent=1, sort_keys=True))
+    os.replace(temporary_report, done)
+    return report
+
+
+def load_unit(job: PackageJob, unit: str, headers: Headers) -> Program | str:
+    """One unit's program, or why there is none."""
+    with tempfile.TemporaryDirectory(prefix="dojo-package-") as temporary:
+        tree = SourceTree(unpack(job.archive, Path(temporary) / "sources"), headers)
+        result = UnitCompiler(tree, job.lowering).compile(unit)
+        if result.module is None:
+            return f"{result.reason}: {result.detail}"
+        return _program(job, unit, result.module, Licenses(tree, job.packaging, job.license_expression))
+
+
+def list_units(job: PackageJob, headers: Headers) -> list[str]:
+    """Paths of a package's units."""
+    with tempfile.TemporaryDirectory(prefix="dojo-package-") as temporary:
+        tree = SourceTree(unpack(job.archive, Path(temporary) / "sources"), headers)
+        return tree.units(frozenset(job.languages))
+
+
+def _rows(job: PackageJob, root: Path, headers: Headers, report: PackageReport) -> Iterator[Row]:
+    tree = SourceTree(root, headers)
+    compiler = UnitCompiler(tree, job.lowering, CompileLimits())
+    found = tree.units(frozenset(job.languages))
+    report.found = len(found)
+    licenses = Licenses(tree, job.packaging, job.license_expression)
+    reasons: Counter[str] = Counter()
+    left_out: Counter[str] = Counter()
+    seen: set[str] = set()
+    low, high = job.instructions
+    for unit in _chosen(job, found):
+        report.tried += 1
+        result = compiler.compile(unit)
+        if result.module is None:
+            reasons[result.reason] += 1
+            report.details[unit] = result.detail
+            continue
+        report.compiled += 1
+        program = _program(job, unit, result.module, licenses)
+        digits = program.sha256[:HASH_DIGITS]
+        if job.units is not None and job.units[unit] != digits:
+            report.unlike.append(unit)
+            continue
+        try:
+            size = measure(program, levels=())
+            if not low <= size.instructions_o0 <= high:
+                left_out["fewer instructions" if size.instructions_o0 < low else "more instructions"] += 1
+                continue
+            if size.structural_hash in seen:
+                left_out["same module in the package"] += 1
+                continue
+            measured = measure(program, job.levels) if job.levels else size
+        except InvalidProgramError:
+            left_out["no functions"] += 1
+            continue
+        except CompilerFailedError as error:
+            left_out[type(error).__name__] += 1
+            continue
+        seen.add(size.structural_hash)
+        report.kept += 1
+        report.units[unit] = f"{digits} {size.instructions_o0}"
+        yield Row(program, measured)
+    report.reasons, report.left_out = dict(reasons), dict(left_out)
+
+
+def _chosen(job: PackageJob, found: list[str]) -> list[str]:
+    """The units to try, sorted: those that are listed, or a sample of those that were found."""
+    if job.units is not None:
+        return sorted(job.units)
+    if len(found) <= job.limit:
+        return found
+    return sorted(random.Random(f"{job.seed}/{job.name}").sample(found, job.limit))
+
+
+def _program(job: PackageJob, unit: str, module: bytes, licenses: Licenses) -> Program:
+    expression, source = licenses.of(unit)
+    return Program(
+        uri=f"{job.scheme}://{job.name}/{unit}",
+        module=module,
+        lowering=job.lowering,
+        language=LANGUAGES[posixpath.splitext(unit)[1]],
+        domain=job.domain,
+        project=job.project,
+        provenance=Provenance(
+            job.name, job.version, job.package_source, expression, source, tuple(licenses.files)
+        ),
+    )
+
+
+@functools.lru_cache(maxsize=2)
+def _headers(root: Path) -> Headers:
+    return Headers(root)
+
+
+def project_of(package: str) -> str:
+    """The project that a source package belongs to: its name without a version at its end (``lua5.4`` is ``lua``)."""
+    stem = re.sub(r"[-.]?\d[\d.]*$", "", package)
+    return stem if len(stem) >= 3 else package
+
+
+def summed(reports: Mapping[str, PackageReport]) -> dict[str, Any]:
+    """Figures over packages."""
+    reasons: Counter[str] = Counter()
+    left_out: Counter[str] = Counter()
+    for report in reports.values():
+        reasons.update(report.reasons)
+        left_out.update(report.left_out)
+    tried = sum(report.tried for report in reports.values())
+    compiled = sum(report.compiled for report in reports.values())
+    return {
+        "packages": len(reports),
+        "packages_without_programs": sum(report.kept == 0 for report in reports.values()),
+        "found": sum(report.found for report in reports.values()),
+        "tried": tried,
+        "compiled": compiled,
+        "yield": compiled / tried if tried else 0.0,
+        "kept": sum(report.kept for report in reports.values()),
+        "unlike": sum(len(report.unlike) for report in reports.values()),
+        "reasons": dict(reasons.most_common()),
+        "left_out": dict(left_out.most_common()),
+        "seconds": sum(report.seconds for report in reports.values()),
+    }
