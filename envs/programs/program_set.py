@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import functools
-import glob
-import urllib.parse
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -13,13 +11,17 @@ from typing import Protocol
 import numpy as np
 
 from compiler_dojo.envs.errors import InvalidConfigError, UnknownProgramError, did_you_mean
-from compiler_dojo.envs.llvm.lowering import LANGUAGES, check_lowering, lower
-from compiler_dojo.envs.programs import bundled
+from compiler_dojo.envs.llvm.lowering import LANGUAGES, lower
+from compiler_dojo.envs.programs.manifest import content_version
 from compiler_dojo.envs.programs.program import Program
+from compiler_dojo.envs.programs.selection import Selection, facts_of
 
 
 class ProgramSource(Protocol):
-    """A program that can be loaded; small, picklable and hashable."""
+    """A program that can be loaded; small, picklable and hashable.
+
+    One that knows more without loading says so by ``facts() -> Facts | None`` (see ``facts_of``) and ``row() -> Row``.
+    """
 
     @property
     def uri(self) -> str:
@@ -99,7 +101,7 @@ class ProgramSet(Sequence[Program]):
         self._sources: dict[str, ProgramSource] = {}
         for source in sources:
             if self._sources.setdefault(source.uri, source) != source:
-                raise InvalidConfigError(f"two programs of {name!r} are called {source.uri!r}")
+                raise InvalidConfigError(f"two programs of {name!r} are called {source.uri!r}: leave one of them out")
         self.uris: tuple[str, ...] = tuple(self._sources)
         if not self.uris:
             raise UnknownProgramError(f"the program set {name!r} is empty")
@@ -134,56 +136,96 @@ class ProgramSet(Sequence[Program]):
             return self._sources[endings[0]].load()
         raise UnknownProgramError(f"no program {uri!r} in {self.name}: {did_you_mean(uri, self.uris)}")
 
-    def sample(self, rng: np.random.Generator) -> Program:
-        """A program drawn uniformly."""
-        return self[int(rng.integers(len(self)))]
+    def sample(self, rng: np.random.Generator, by: str = "program") -> Program:
+        """A program drawn uniformly.
 
+        Args:
+            rng: where chance comes from.
+            by: ``program``, or ``project`` to draw a project and then a program of it, so that large projects weigh no
+                more than small ones; a program of no known project counts as one of its own.
 
-def load_programs(
-    programs: str | Path | Program | ProgramSet | Iterable[str | Path | Program | ProgramSource], lowering: str = "oz"
-) -> ProgramSet:
-    """The set that a user means.
+        Raises:
+            InvalidConfigError: unknown ``by``.
+        """
+        if by == "program":
+            return self[int(rng.integers(len(self)))]
+        if by != "project":
+            raise InvalidConfigError(f"programs are sampled by 'program' or 'project', got {by!r}")
+        projects = self._by_project
+        members = projects[int(rng.integers(len(projects)))]
+        return self[members[int(rng.integers(len(members)))]]
 
-    Args:
-        programs: ``bundled``, ``bundled/train``, ``bundled/test``, ``bundled/DOMAIN`` or ``bundled://DOMAIN/NAME``;
-            a path or glob of .c, .cpp, .ll and .bc files; a program; a set; or several of these.
-        lowering: how C and C++ become bitcode, ``oz`` or ``compilergym``.
+    @functools.cached_property
+    def version(self) -> str:
+        """12 hexadecimal digits that name the set's content, whatever its order; loads what is not stored."""
+        return content_version(facts_of(source).sha256 for source in self._sources.values())
 
-    Raises:
-        UnknownProgramError: nothing matches.
-        InvalidConfigError: unknown lowering.
-    """
-    check_lowering(lowering)
-    if isinstance(programs, ProgramSet):
-        return programs
-    if isinstance(programs, Program):
-        return ProgramSet(programs.uri, [GivenSource(programs)])
-    if isinstance(programs, str | Path):
-        return ProgramSet(str(programs), _named_sources(str(programs), lowering))
-    if not isinstance(programs, Iterable):
-        raise InvalidConfigError(f"programs are given by name, path, Program or several of these, got {programs!r}")
-    sources: list[ProgramSource] = []
-    for item in programs:
-        if isinstance(item, str | Path):
-            sources.extend(_named_sources(str(item), lowering))
-        else:
-            sources.append(GivenSource(item) if isinstance(item, Program) else item)
-    return ProgramSet("given", sources)
+    @property
+    def sources(self) -> tuple[ProgramSource, ...]:
+        """The set's programs before they are loaded."""
+        return tuple(self._sources.values())
 
+    def filter(
+        self,
+        language: str | Collection[str] | None = None,
+        origin: str | Collection[str] | None = None,
+        project: str | Collection[str] | None = None,
+        instructions: tuple[float | None, float | None] | None = None,
+        predicate: Callable[[Program], bool] | None = None,
+        uri: str | Collection[str] | None = None,
+    ) -> ProgramSet:
+        """The programs that meet every condition given; a program is loaded only where nothing stored answers.
 
-def _named_sources(name: str, lowering: str) -> Sequence[ProgramSource]:
-    if name == "bundled" or name.startswith(("bundled/", "bundled://")):
-        return bundled.select(name, lowering)
-    path = urllib.parse.unquote(name.removeprefix("file://")) if name.startswith("file://") else name
-    if not Path(path).exists() and any(character in path for character in "*?["):
-        paths = sorted(p for p in glob.glob(path, recursive=True) if Path(p).suffix in LANGUAGES)
-    elif Path(path).is_dir():
-        paths = sorted(str(p) for p in Path(path).rglob("*") if p.suffix in LANGUAGES)
-    else:
-        paths = [path] if Path(path).is_file() else []
-    if not paths:
-        known = ["bundled", "bundled/train", "bundled/test"]
-        raise UnknownProgramError(
-            f"no program matches {name!r}: expected a file or glob, or {did_you_mean(name, known)}"
-        )
-    return [FileSource(Path(p), lowering) for p in paths]
+        Args:
+            language: ``c``, ``c++``, ...; several in a collection, as for the next two.
+            origin: scheme of the URI, such as ``debian``.
+            project: the program's project.
+            instructions: least and greatest size of the unoptimised module in LLVM IR instructions, None for no limit.
+            predicate: called last, with each program that meets the rest.
+            uri: glob over URIs; ``*`` matches slashes too.
+
+        Raises:
+            UnknownProgramError: no program meets the conditions.
+        """
+        selection = Selection.of(language, origin, project, uri, instructions)
+        chosen = [
+            source
+            for source in self._sources.values()
+            if selection.admits(source) and (predicate is None or predicate(source.load()))
+        ]
+        name = f"({self.name})" if "," in self.name else self.name
+        query = "&".join(filter(None, (str(selection), "predicate" if predicate else "")))
+        return ProgramSet(f"{name}?{query}", chosen)
+
+    def __or__(self, other: ProgramSet) -> ProgramSet:
+        return ProgramSet(f"{self.name},{other.name}", (*self.sources, *other.sources))
+
+    def split(self, fractions: Mapping[str, float], seed: int = 0) -> dict[str, ProgramSet]:
+        """Parts of the set by whole project, as :func:`splits.split_projects` draws them; named ``NAME/PART``.
+
+        A program of no known project counts as one of its own. Duplicates stay: ``splits.remove_duplicates`` finds them.
+
+        Args:
+            fractions: share of the projects of each part, such as ``{"train": 0.8, "test": 0.2}``.
+            seed: another seed gives another draw.
+
+        Raises:
+            InvalidConfigError: the fractions do not add up to 1.
+            UnknownProgramError: a part got no project.
+        """
+        from compiler_dojo.envs.programs.splits import split_projects
+
+        projects = [facts_of(source).project or uri for uri, source in self._sources.items()]
+        drawn = split_projects(projects, fractions, seed)
+        parts: dict[str, list[ProgramSource]] = {part: [] for part, share in fractions.items() if share > 0}
+        for project, source in zip(projects, self._sources.values(), strict=True):
+            parts[drawn[project]].append(source)
+        return {part: ProgramSet(f"{self.name}/{part}", sources) for part, sources in parts.items()}
+
+    @functools.cached_property
+    def _by_project(self) -> Sequence[Sequence[int]]:
+        """Numbers of the programs of each project, in the order in which the projects first come."""
+        projects: dict[str, list[int]] = {}
+        for number, (uri, source) in enumerate(self._sources.items()):
+            projects.setdefault(facts_of(source).project or uri, []).append(number)
+        return tuple(projects.values())
