@@ -32,6 +32,10 @@ HASH_DIGITS = 16
 """Digits of a program's SHA-256 that a list of pinned programs keeps."""
 
 
+CPP_COST = 8
+"""Seconds of a C++ unit over those of a C unit: 0.8 against 0.1, in the median."""
+
+
 @dataclass(frozen=True)
 class PackageJob:
     """What to build of one package.
@@ -48,7 +52,7 @@ class PackageJob:
         domain: what the package is about.
         units: paths with the first digits of the programs' hashes, for a package whose programs are known; None for a
             package in which they are still to be found.
-        limit: most units to try.
+        limit: most C units to try; of C++ units, which take eight times as long, an eighth of it.
         seed: of the choice of units where there are more.
         languages: which units to try.
         lowering: how they become bitcode.
@@ -209,9 +213,12 @@ def _chosen(job: PackageJob, found: list[str]) -> list[str]:
     """The units to try, sorted: those that are listed, or a sample of those that were found."""
     if job.units is not None:
         return sorted(job.units)
-    if len(found) <= job.limit:
-        return found
-    return sorted(random.Random(f"{job.seed}/{job.name}").sample(found, job.limit))
+    chosen: list[str] = []
+    rng = random.Random(f"{job.seed}/{job.name}")
+    for language, limit in (("c", job.limit), ("c++", max(1, job.limit // CPP_COST))):
+        units = [unit for unit in found if LANGUAGES[posixpath.splitext(unit)[1]] == language]
+        chosen += units if len(units) <= limit else rng.sample(units, limit)
+    return sorted(chosen)
 
 
 def _program(job: PackageJob, unit: str, module: bytes, licenses: Licenses) -> Program:

@@ -27,6 +27,12 @@ FOREIGN = frozenset(
 )
 """Folders for platforms that programs are not compiled for here."""
 
+_FOREIGN_STEM = re.compile(
+    r"(?i).*[-_.](win(32|64|dows|ce|nt)?|w32|dos|os2|vms|mac|macos|macosx|osx|darwin|cocoa|amiga|beos|haiku|symbian|android|"
+    r"solaris\d?|sunos\d?|hpux\d*|aix\d?|irix\d?|osf1?|ultrix|(free|net|open|dragonfly)bsd\d?|hurd|qnx|cygwin|mingw|neon|"
+    r"altivec|vsx|msa|arm|aarch64|ppc|mips|sparc|sysctl|kstat|mach)$"
+)
+
 _INCLUDE = re.compile(rb"^[ \t]*#[ \t]*(?:include|include_next|import)[ \t]*([<\"])([^\">\n]+)[>\"]", re.MULTILINE)
 _LICENSE = re.compile(r"(?i)^(copying|licen[cs]e|copyright|unlicense|notice)([._-].*)?$")
 
@@ -230,8 +236,10 @@ def scan(path: Path) -> tuple[tuple[bool, str], ...]:
 
 
 def is_foreign(path: str) -> bool:
-    """Whether a file lies in a folder for another platform."""
-    return any(part.lower() in FOREIGN for part in path.split("/")[:-1])
+    """Whether a file is for another platform, as its folders or the end of its name say."""
+    *folders, name = path.split("/")
+    stem = posixpath.splitext(name)[0]
+    return any(folder.lower() in FOREIGN for folder in folders) or _FOREIGN_STEM.fullmatch(stem) is not None
 
 
 def _endings(by_name: dict[str, list[str]], name: str) -> list[str]:

@@ -40,7 +40,8 @@ PRELUDE: dict[str, tuple[str, ...]] = {
 
 PORTABILITY = {
     "O_BINARY": "0", "O_TEXT": "0", "O_SEARCH": "O_RDONLY", "O_EXEC": "O_RDONLY", "FLEXIBLE_ARRAY_MEMBER": "",
-    "FLEXSIZEOF": "sizeof", "Version": '"1.0"', "_Noreturn": "", "RETSIGTYPE": "void", "EWOULDBLOCK": "EAGAIN",
+    "FLEXSIZEOF": "sizeof", "Version": '"1.0"', "_Noreturn": "", "RETSIGTYPE": "void", "INLINE": "inline",
+    "PROMOTED_MODE_T": "mode_t", "PAGE_SIZE": "4096", "SOCKET": "int",
 }  # fmt: skip
 """What portability libraries define on Linux."""
 
@@ -185,14 +186,14 @@ class UnitCompiler:
         if OLD_CPP.search(errors) and not attempt.standard and LANGUAGES[posixpath.splitext(unit)[1]] == "c++":
             attempt.standard = "gnu++14" if "gnu++14" != attempt.standard else "gnu++98"
             changed = True
-        for name in dict.fromkeys(UNDECLARED.findall(errors)):
+        names = [*UNDECLARED.findall(errors), *UNKNOWN_TYPE.findall(errors)]
+        for name in dict.fromkeys(names):
             if name in PORTABILITY and name not in attempt.defines:
                 attempt.defines[name] = PORTABILITY[name]
                 changed = True
             elif STRINGS.match(name) and name.isupper() and name not in attempt.defines:
                 attempt.defines[name] = '"1.0"' if "VERSION" in name else '"dojo"'
                 changed = True
-        names = [*UNDECLARED.findall(errors), *UNKNOWN_TYPE.findall(errors)]
         if names and not attempt.prelude and not all(name in attempt.defines for name in names):
             attempt.prelude = changed = True
         elif "call to undeclared" in errors and not attempt.prelude:
