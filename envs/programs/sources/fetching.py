@@ -135,10 +135,10 @@ def _receive(address: str, part: Path) -> bool:
         if continues and not response.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
             part.unlink()
             raise ConnectionError(f"asked for the bytes from {start} on, got {response.headers['Content-Range']}")
-        expected = response.headers.get("Content-Length")
+        expected = response.length  # None where the server does not say
         with part.open("ab" if continues else "wb") as file:
             received = _copy(response, file)
-    if expected is not None and received < int(expected):
+    if expected is not None and received < expected:
         raise ConnectionError(f"the connection ended after {received} of {expected} bytes")
     return continues
 
