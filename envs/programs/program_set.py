@@ -49,7 +49,7 @@ class GivenSource:
 
 @dataclass(frozen=True)
 class FileSource:
-    """A .c, .cpp, .ll or .bc file of the user's."""
+    """A file of the user's: C, C++, Fortran, Rust, .ll or .bc."""
 
     path: Path
     lowering: str = "oz"
@@ -60,11 +60,12 @@ class FileSource:
         return self.path.resolve().as_uri()
 
     def load(self) -> Program:
-        """Read the file, compiling C and C++ with clang.
+        """Read the file, compiling what is not IR.
 
         Raises:
             UnknownProgramError: no such file, or of a kind that is not known.
-            CompilationError: clang rejects it.
+            CompilationError: its compiler rejects it.
+            ToolchainError: no suitable compiler of its language is installed.
         """
         return _load_file(self, self.path.stat().st_mtime_ns if self.path.exists() else 0)
 
@@ -146,8 +147,9 @@ def load_programs(
 
     Args:
         programs: ``bundled``, ``bundled/train``, ``bundled/test``, ``bundled/DOMAIN`` or ``bundled://DOMAIN/NAME``;
-            a path or glob of .c, .cpp, .ll and .bc files; a program; a set; or several of these.
-        lowering: how C and C++ become bitcode, ``oz`` or ``compilergym``.
+            a path or glob of .c, .cpp, .f90, .rs, .ll, .bc and further files (:data:`LANGUAGES`); a program; a set;
+            or several of these.
+        lowering: how sources become bitcode, ``oz`` or ``compilergym``.
 
     Raises:
         UnknownProgramError: nothing matches.
