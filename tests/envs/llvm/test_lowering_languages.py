@@ -1,4 +1,4 @@
-"""Lowering Fortran and Rust: what comes out where their compilers are installed, and what is said where they are not."""
+"""Lowering Fortran and Rust: what comes out where their compilers are installed, what is said where they are not."""
 
 import re
 from pathlib import Path
@@ -83,7 +83,7 @@ def test_fortran__depends_on_the_text_and_the_name_but_not_on_the_place(write) -
 @needs_flang
 def test_fortran__capital_suffixes_are_preprocessed_and_included_files_found(write) -> None:
     write("size.inc", "      INTEGER K\n")
-    text = "#define BASE 40\n      INTEGER FUNCTION F()\n      INCLUDE 'size.inc'\n      K = BASE + 2\n      F = K\n      END\n"
+    text = "#define BASE 40\n      INTEGER FUNCTION F()\n      INCLUDE 'size.inc'\n      F = BASE + 2\n      END\n"
     with CompilerSession(lower(write("f.F", text))) as session:
         session.run("default<Oz>")
         assert "ret i32 42" in session.ir()
