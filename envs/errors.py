@@ -28,7 +28,7 @@ class UnreadableProgramError(InvalidProgramError):
 
 
 class CompilationError(InvalidProgramError):
-    """A C or C++ source does not compile; the message carries clang's diagnostics."""
+    """A source does not compile, or not in time; the message carries the compiler's diagnostics."""
 
 
 class UnknownProgramError(DojoError, LookupError):

@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import functools
-import shutil
-import subprocess
-import tempfile
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
-from compiler_dojo.envs.errors import DojoError
+from compiler_dojo.envs.errors import DojoError, ToolchainError
 from compiler_dojo.envs.llvm.execution import build_executable, run_executable
-from compiler_dojo.envs.llvm.lowering import lower
 from compiler_dojo.envs.llvm.session import CompilerSession
+from compiler_dojo.envs.llvm.tools import find_llvm_tool
 from compiler_dojo.envs.llvm.worker import Isolation
 from compiler_dojo.envs.programs import Program, ProgramSet, RunSpecification
+from compiler_dojo.envs.programs.sources.generators import CsmithSource, StressSource, find_csmith
 
-CSMITH_INCLUDE = Path("/usr/include/csmith")
-GENERATOR_SECONDS = 10.0
 # The -O0 build of a random C program must end within this time to be run at all; an optimised one gets more.
 REFERENCE_SECONDS, RUN_SECONDS = 1.0, 5.0
-CSMITH_OPTIONS = "--max-funcs 4 --max-block-depth 3 --max-expr-complexity 6 --max-array-dim 2 --max-array-len-per-dim 6"
 
 
 class ProgramGenerator(Protocol):
@@ -51,7 +48,7 @@ class SetGenerator:
 
 
 class CsmithGenerator:
-    """C programs by csmith, which have no undefined behaviour and print a checksum."""
+    """C programs by csmith; those that do not end soon are not run."""
 
     name = "csmith"
 
@@ -59,21 +56,18 @@ class CsmithGenerator:
         self._isolation = isolation
 
     def draw(self, rng: np.random.Generator) -> Program | None:  # noqa: D102
-        seed = int(rng.integers(1 << 31))
-        with tempfile.TemporaryDirectory(prefix="dojo-") as folder:
-            source = Path(folder) / "csmith.c"
-            command = ["csmith", "--seed", str(seed), *CSMITH_OPTIONS.split(), "--output", str(source)]
-            try:
-                subprocess.run(command, capture_output=True, check=True, timeout=GENERATOR_SECONDS, cwd=folder)
-                module = lower(source, flags=("-I", str(CSMITH_INCLUDE)))
-            except (subprocess.SubprocessError, DojoError):
-                return None
-        uri = f"csmith://{seed}"
-        return Program(uri, module, "oz", "c", "random", self._run_specification(uri, module))
+        try:
+            program = CsmithSource(int(rng.integers(1 << 31))).load()
+        except DojoError:
+            return None
+        return dataclasses.replace(program, run=self._run_specification(program))
 
-    def _run_specification(self, uri: str, module: bytes) -> RunSpecification | None:
+    def _run_specification(self, program: Program) -> RunSpecification | None:
         limits = RunSpecification(seconds=REFERENCE_SECONDS)
-        with CompilerSession(module, uri, self._isolation) as session, build_executable(session) as executable:
+        with (
+            CompilerSession(program.module, program.uri, self._isolation) as session,
+            build_executable(session) as executable,
+        ):
             found = run_executable(executable, limits)
         return RunSpecification((), found.output, RUN_SECONDS) if found.status == 0 else None
 
@@ -83,27 +77,22 @@ class StressGenerator:
 
     name = "llvm-stress"
 
-    def __init__(self, executable: str) -> None:
-        self._executable = executable
-
     def draw(self, rng: np.random.Generator) -> Program | None:  # noqa: D102
-        seed, size = int(rng.integers(1 << 31)), int(rng.integers(20, 300))
-        command = [self._executable, f"-seed={seed}", f"-size={size}", "-o", "-"]
         try:
-            done = subprocess.run(command, capture_output=True, check=True, timeout=GENERATOR_SECONDS)
-        except subprocess.SubprocessError:
+            return StressSource(int(rng.integers(1 << 31)), int(rng.integers(20, 300))).load()
+        except DojoError:
             return None
-        return Program(f"llvm-stress://{seed}/{size}", done.stdout)
 
 
 def installed_generators(isolation: Isolation) -> list[ProgramGenerator]:
     """The generators of random programs that are installed."""
     found: list[ProgramGenerator] = []
-    if shutil.which("csmith") and (CSMITH_INCLUDE / "csmith.h").is_file():
+    with contextlib.suppress(ToolchainError):
+        find_csmith()
         found.append(CsmithGenerator(isolation))
-    stress = next((path for name in ("llvm-stress-19", "llvm-stress") if (path := shutil.which(name))), None)
-    if stress is not None:
-        found.append(StressGenerator(stress))
+    with contextlib.suppress(ToolchainError):
+        find_llvm_tool("llvm-stress")
+        found.append(StressGenerator())
     return found
 
 

@@ -32,10 +32,11 @@ def load_programs(
     Args:
         programs: ``bundled``, ``bundled/train``, ``bundled/test`` or ``bundled/DOMAIN``; a URI or a glob over URIs
             (``debian://zlib/*``); the name of a built or imported set, such as ``corpus-train``; the folder of a
-            stored set on any fsspec path; a path, folder or glob of .c, .cpp, .ll and .bc files; a program; a set; or
+            stored set on any fsspec path; a path, folder or glob of .c, .cpp, .f90, .rs, .ll, .bc
+            and further files (:data:`LANGUAGES`); a program; a set; or
             several of these. A text may hold several with commas between them, and each may end in a selection
             (``corpus-train?language=c&instructions=50..10000&project=zlib&origin=debian``).
-        lowering: how C and C++ become bitcode, ``oz`` or ``compilergym``.
+        lowering: how sources become bitcode, ``oz`` or ``compilergym``.
 
     Raises:
         UnknownProgramError: nothing matches.

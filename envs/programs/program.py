@@ -51,10 +51,10 @@ class Program:
         uri: where it comes from, such as ``bundled://compression/lzss`` or ``file:///home/me/foo.c``.
         module: LLVM bitcode or textual IR, unoptimised.
         lowering: how the module was made from source: ``oz``, ``compilergym``, or ``given`` for IR that came as it is.
-        language: ``c``, ``c++``, or ``llvm`` when only IR is known.
+        language: ``c``, ``c++``, ``fortran``, ``rust``, or ``llvm`` when only IR is known.
         domain: what the program is about; splits are made of whole domains.
         run: how to run it, or None when it cannot be run on its own.
-        source: its C or C++ file, or None when only IR is known; no part of what makes programs equal.
+        source: its source file, or None when only IR is known; no part of what makes programs equal.
         project: what it is a part of; splits are made of whole projects. No part of what makes programs equal.
         provenance: its package and licence; no part of what makes programs equal.
         sha256: hash of ``module``, in hexadecimal digits.

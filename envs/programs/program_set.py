@@ -51,7 +51,7 @@ class GivenSource:
 
 @dataclass(frozen=True)
 class FileSource:
-    """A .c, .cpp, .ll or .bc file of the user's."""
+    """A file of the user's: C, C++, Fortran, Rust, .ll or .bc."""
 
     path: Path
     lowering: str = "oz"
@@ -62,11 +62,12 @@ class FileSource:
         return self.path.resolve().as_uri()
 
     def load(self) -> Program:
-        """Read the file, compiling C and C++ with clang.
+        """Read the file, compiling what is not IR.
 
         Raises:
             UnknownProgramError: no such file, or of a kind that is not known.
-            CompilationError: clang rejects it.
+            CompilationError: its compiler rejects it.
+            ToolchainError: no suitable compiler of its language is installed.
         """
         return _load_file(self, self.path.stat().st_mtime_ns if self.path.exists() else 0)
 

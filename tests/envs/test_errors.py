@@ -228,6 +228,6 @@ def test_program__that_does_not_compile_shows_what_clang_says(write, make_env) -
 
 
 def test_program__of_an_unknown_kind_is_refused(write, make_env) -> None:
-    path = write("program.rs", "fn main() {}")
-    with pytest.raises(UnknownProgramError, match=r"program\.rs: files of the kinds \.c, .*'\.rs' is not"):
+    path = write("program.zig", "fn main() {}")
+    with pytest.raises(UnknownProgramError, match=r"program\.zig: files of the kinds \.c, .*'\.zig' is not"):
         make_env(programs=path).reset(seed=0)
