@@ -16,6 +16,7 @@ SCHEMES: dict[str, str] = {
     "file": "compiler_dojo.envs.programs.sources.files:select",
     "bundled": "compiler_dojo.envs.programs.bundled:select",
     "debian": "compiler_dojo.envs.programs.sources.debian:select",
+    "debian+linked": "compiler_dojo.envs.programs.sources.debian:select",
     "pypi": "compiler_dojo.envs.programs.sources.pypi:select",
     "csmith": "compiler_dojo.envs.programs.sources.generators:select",
     "llvm-stress": "compiler_dojo.envs.programs.sources.generators:select",
