@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import os
 import re
@@ -9,7 +10,7 @@ import urllib.parse
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -135,8 +136,8 @@ def export_set(
 
     Args:
         programs: what to write.
-        folder: where; it is made. ``ORIGIN/PATH.bc`` or ``.ll`` are put under it after each program's URI, and a Parquet
-            set takes any fsspec path.
+        folder: where; it is made. ``ORIGIN/PATH.bc`` or ``.ll`` are put under it after each program's URI; for Parquet
+            it is any fsspec path.
         format: ``bitcode``, ``ir`` (text) or ``parquet`` (a stored set with measurements).
         progress: called after each program.
 
@@ -170,9 +171,9 @@ def export_set(
 
 def measured(source: ProgramSource) -> Row:
     """A program with its measurements: as stored where they are, else taken now."""
-    stored = getattr(source, "row", None)
-    if stored is not None:
-        row: Row = stored()
+    known = getattr(source, "row", None)
+    row: Row | None = known() if known is not None else None
+    if row is not None:
         return row
     program = source.load()
     return Row(program, measure(program))
@@ -197,7 +198,7 @@ def _uris(paths: Sequence[Path], name: str) -> list[str]:
 def _read(file: FileSource, uri: str, project: str) -> Row | str:
     """A file as a row, or why it is none."""
     try:
-        program = replace(file.load(), uri=uri, project=project, source=None)
+        program = dataclasses.replace(file.load(), uri=uri, project=project, source=None)
         return Row(program, measure(program))
     except (DojoError, OSError) as error:
         return f"{type(error).__name__}: {error}"
