@@ -34,10 +34,11 @@ def load_programs(
     Args:
         programs: ``bundled``, ``bundled/train``, ``bundled/test`` or ``bundled/DOMAIN``; a URI or a glob over URIs
             (``debian://zlib/*``); the name of a built or imported set, such as ``corpus-train``; the folder of a
-            stored set on any fsspec path; a path, folder or glob of .c, .cpp, .ll and .bc files; a program; a set; or
-            several of these. A text may hold several with commas between them, and each may end in a selection
+            stored set on any fsspec path; a path, folder or glob of files of the kinds in :data:`LANGUAGES`, such as
+            .c, .cpp, .ll and .bc; a program; a set; or several of these. A text may hold several with commas between
+            them, and each may end in a selection
             (``corpus-train?language=c&instructions=50..10000&project=zlib&origin=debian``).
-        lowering: how C and C++ become bitcode, ``oz`` or ``compilergym``.
+        lowering: how sources become bitcode, ``oz`` or ``compilergym``.
 
     Raises:
         UnknownProgramError: nothing matches.

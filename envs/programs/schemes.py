@@ -34,7 +34,7 @@ def select(uri: str, lowering: str, other_schemes: Iterable[str] = ()) -> Sequen
 
     Args:
         uri: ``SCHEME://...``.
-        lowering: how C and C++ become bitcode.
+        lowering: how sources become bitcode.
         other_schemes: what else could have been meant, for the message.
 
     Raises:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 from compiler_dojo.envs.errors import DatasetError, DojoError, InvalidConfigError, UnknownProgramError, did_you_mean
-from compiler_dojo.envs.llvm.lowering import check_lowering
+from compiler_dojo.envs.llvm.lowering import LANGUAGES, check_lowering
 from compiler_dojo.envs.llvm.session import CompilerSession
 from compiler_dojo.envs.programs.columns import Row
 from compiler_dojo.envs.programs.folders import data_folder
@@ -67,7 +67,7 @@ def import_folder(
     progress: Progress | None = None,
     workers: int | None = None,
 ) -> ImportReport:
-    """Store the .c, .cpp, .ll and .bc files under a folder as the set ``name``, measured.
+    """Store the program files under a folder (kinds: :data:`LANGUAGES`) as the set ``name``, measured.
 
     A file ``crypto/aes.c`` becomes ``NAME://crypto/aes`` (with its suffix where two files differ in nothing else), of
     the project ``crypto``: its first folder, or its own name when it is in none. Files that cannot be read or compiled
@@ -76,7 +76,7 @@ def import_folder(
     Args:
         folder: where the files are.
         name: of the set; letters, digits and ``+ - . _``.
-        lowering: how C and C++ become bitcode.
+        lowering: how sources become bitcode.
         replace: overwrite a set of this name.
         progress: called after each file.
         workers: threads that compile, by default one for each core.
@@ -93,7 +93,7 @@ def import_folder(
         raise DatasetError(f"there is a set {name!r} in {target}: choose another name, or replace it")
     files = matching(str(folder), lowering) if Path(folder).is_dir() else []
     if not files:
-        raise UnknownProgramError(f"{folder}: no folder with .c, .cpp, .ll or .bc files in it")
+        raise UnknownProgramError(f"{folder}: expected a folder with files of the kinds {', '.join(LANGUAGES)}")
     paths = [file.path.relative_to(folder) for file in files]
     uris = _uris(paths, name)
     failures: dict[str, str] = {}

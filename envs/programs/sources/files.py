@@ -1,4 +1,4 @@
-"""Files of the user's: a path, a glob or a folder of .c, .cpp, .ll and .bc files."""
+"""Files of the user's: a path, a glob or a folder of files of the kinds in ``LANGUAGES``."""
 
 from __future__ import annotations
 

@@ -71,7 +71,7 @@ def test_import__of_nothing_readable_is_refused(write, tmp_path, data_folder) ->
     assert not (data_folder / "mine").exists()
     (tmp_path / "in/wrong.c").unlink()
     for folder in ("in", "out"):
-        with pytest.raises(UnknownProgramError, match=r"no folder with \.c, \.cpp, \.ll or \.bc files in it"):
+        with pytest.raises(UnknownProgramError, match=r"expected a folder with files of the kinds \.c, \.cc"):
             import_folder(tmp_path / folder, "mine")
 
 
