@@ -79,6 +79,7 @@ class PackageJob:
     instructions: tuple[int, int] = (50, 10_000)
     levels: tuple[str, ...] = ("Oz", "O3")
     linked: bool = False
+    own_build: bool = False
 
     @property
     def key(self) -> str:
