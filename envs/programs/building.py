@@ -8,6 +8,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import shutil
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -267,7 +268,8 @@ class _Run:
         attempts: Counter[str] = Counter()
         while waiting:
             running: dict[Future[PackageReport], PackageJob] = {}
-            with ProcessPoolExecutor(self.workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+            context = multiprocessing.get_context("spawn")
+            with ProcessPoolExecutor(self.workers, context, _end_with, (os.getpid(),)) as pool:
                 try:
                     yield from self._until_done(pool, waiting, running)
                 except BrokenProcessPool:
@@ -313,6 +315,17 @@ class _Run:
         self.programs += report.kept
         self.tell(self.done, self.total, f"{job.name}: {self.programs} programs")
         return job.key, report
+
+
+def _end_with(parent: int) -> None:
+    """Have this process end when its parent does, which a parent that is killed cannot see to."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1.0)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _weight(job: PackageJob) -> int:

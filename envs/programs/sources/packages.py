@@ -29,6 +29,9 @@ from compiler_dojo.envs.programs.sources.tree import SourceTree, unpack
 from compiler_dojo.envs.programs.sources.units import CompileLimits, UnitCompiler
 from compiler_dojo.envs.programs.storage import Row, write_part
 
+HOPELESS, HOPE = 40, 0.25
+"""A package of whose first forty units, in random order, less than a quarter compile needs its own build: it is left."""
+
 HASH_DIGITS = 16
 """Digits of a program's SHA-256 that a list of pinned programs keeps."""
 
@@ -95,6 +98,7 @@ class PackageReport:
     Attributes:
         found: units in the package.
         tried: units given to the compiler.
+        untried: units that were not, because too few of the first forty compiled.
         compiled: those that compiled.
         reasons: why the others did not, with counts.
         details: the compiler's words for them, by unit.
@@ -110,6 +114,7 @@ class PackageReport:
     version: str
     found: int = 0
     tried: int = 0
+    untried: int = 0
     compiled: int = 0
     reasons: dict[str, int] = field(default_factory=dict)
     details: dict[str, str] = field(default_factory=dict)
@@ -223,6 +228,9 @@ def _compiled(job: PackageJob, tree: SourceTree, units: Sequence[str], report: P
     compiler = UnitCompiler(tree, job.lowering, CompileLimits())
     licenses = Licenses(tree, job.packaging, job.license_expression)
     for unit in units:
+        if job.units is None and report.tried == HOPELESS and report.compiled < HOPELESS * HOPE:
+            report.untried = len(units) - report.tried
+            return
         report.tried += 1
         result = compiler.compile(unit)
         if result.module is None:
@@ -242,7 +250,7 @@ def _linked(job: PackageJob, tree: SourceTree, found: Sequence[str], report: Pac
 
 
 def _chosen(job: PackageJob, found: list[str]) -> list[str]:
-    """The units to try, sorted: those that are listed, or a sample of those that were found."""
+    """The units to try: those that are listed, or those that were found or a sample of them, in random order."""
     if job.units is not None:
         return sorted(job.units)
     chosen: list[str] = []
@@ -250,7 +258,8 @@ def _chosen(job: PackageJob, found: list[str]) -> list[str]:
     for language, limit in (("c", job.limit), ("c++", max(1, job.limit // CPP_COST))):
         units = [unit for unit in found if LANGUAGES[posixpath.splitext(unit)[1]] == language]
         chosen += units if len(units) <= limit else rng.sample(units, limit)
-    return sorted(chosen)
+    rng.shuffle(chosen)
+    return chosen
 
 
 def _program(job: PackageJob, unit: str, module: bytes, licenses: Licenses) -> Program:
@@ -293,6 +302,7 @@ def summed(reports: Mapping[str, PackageReport]) -> dict[str, Any]:
         "packages_without_programs": sum(report.kept == 0 for report in reports.values()),
         "found": sum(report.found for report in reports.values()),
         "tried": tried,
+        "untried": sum(report.untried for report in reports.values()),
         "compiled": compiled,
         "yield": compiled / tried if tried else 0.0,
         "kept": sum(report.kept for report in reports.values()),

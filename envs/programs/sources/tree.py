@@ -183,8 +183,9 @@ class _Search:
             self.folders.append(folder)
 
     def _find_system(self, name: str) -> bool:
-        for folder in self.system:
+        for folder in tuple(self.system):
             if f"{folder}/{name}" in self.tree.headers.paths:
+                self._need_system(f"{folder}/{name}")
                 return True
         found = self.tree.headers.search(name)
         if not found:
