@@ -73,12 +73,14 @@ def values_of(row: Row) -> dict[str, Any]:
     }
 
 
-def program_of(content: bytes, values: Mapping[str, Any]) -> Program:
+def program_of(content: bytes | None, values: Mapping[str, Any]) -> Program:
     """The program of a row; columns that are missing or null leave the program's defaults.
 
     Raises:
-        DatasetError: the content is not what was hashed when it was stored.
+        DatasetError: there is no content, or it is not what was hashed when it was stored.
     """
+    if content is None:
+        raise DatasetError(f"{values['uri']}: the row holds no bitcode: leave it out")
 
     def text(name: str, default: str = "") -> str:
         return values.get(name) or default

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import operator
+import os
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -25,16 +26,17 @@ _SCHEME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9+._-]*://")
 
 
 def load_programs(
-    programs: str | Path | Program | ProgramSet | Iterable[str | Path | Program | ProgramSource], lowering: str = "oz"
+    programs: str | Path | Program | ProgramSet | Iterable[str | Path | Program | ProgramSet | ProgramSource],
+    lowering: str = "oz",
 ) -> ProgramSet:
     """The set that a user means.
 
     Args:
         programs: ``bundled``, ``bundled/train``, ``bundled/test`` or ``bundled/DOMAIN``; a URI or a glob over URIs
             (``debian://zlib/*``); the name of a built or imported set, such as ``corpus-train``; the folder of a
-            stored set on any fsspec path; a path, folder or glob of .c, .cpp, .f90, .rs, .ll, .bc
-            and further files (:data:`LANGUAGES`); a program; a set; or
-            several of these. A text may hold several with commas between them, and each may end in a selection
+            stored set on any fsspec path; a path, folder or glob of files of the kinds in :data:`LANGUAGES`, such as
+            .c, .cpp, .ll and .bc; a program; a set; or several of these. A text may hold several with commas between
+            them, and each may end in a selection
             (``corpus-train?language=c&instructions=50..10000&project=zlib&origin=debian``).
         lowering: how sources become bitcode, ``oz`` or ``compilergym``.
 
@@ -54,7 +56,9 @@ def load_programs(
         raise InvalidConfigError(f"programs are given by name, path, Program or several of these, got {programs!r}")
     sources: list[ProgramSource] = []
     for item in programs:
-        if isinstance(item, str | Path):
+        if isinstance(item, ProgramSet):
+            sources.extend(item.sources)
+        elif isinstance(item, str | Path):
             sources.extend(_load_text(str(item), lowering).sources)
         else:
             sources.append(GivenSource(item) if isinstance(item, Program) else item)
@@ -67,16 +71,18 @@ def named_sets() -> list[str]:
 
 
 def _load_text(text: str, lowering: str) -> ProgramSet:
-    if Path(text).exists() or ("," not in text and "?" not in text):
+    if os.path.exists(text) or ("," not in text and "?" not in text):
         return ProgramSet(text, _sources_of(text, lowering))
     parts = text.split(",")
     if len(parts) > 1:
+        paths = files.matching(text, lowering)
+        if paths:
+            return ProgramSet(text, paths)
         return functools.reduce(operator.or_, (_load_text(part.strip(), lowering) for part in parts))
     name, selection = split_query(text)
-    sources = _sources_of(name, lowering)
     if selection is None:
-        return ProgramSet(text, sources)
-    return ProgramSet(text, (source for source in sources if selection.admits(source)))
+        return ProgramSet(text, _sources_of(name, lowering))
+    return ProgramSet(text, (source for source in _load_text(name, lowering).sources if selection.admits(source)))
 
 
 def _sources_of(name: str, lowering: str) -> Sequence[ProgramSource]:
@@ -84,12 +90,12 @@ def _sources_of(name: str, lowering: str) -> Sequence[ProgramSource]:
         return bundled.select(name, lowering)
     if _SCHEME.match(name) and not name.startswith(files.SCHEME):
         return _of_uri(name, lowering)
-    if "/" not in name and (data_folder() / name / MANIFEST).is_file():
+    if "/" not in name and _is_named(name):
         return _stored(data_folder() / name)
     path = name if "::" in name else files.path_of(name)
     if _holds_set(path):
         return _stored(path)
-    if name in STANDARD_CORPORA and not Path(name).exists():
+    if name in STANDARD_CORPORA and not os.path.exists(name):
         raise UnknownProgramError(f"{name} is not built on this machine: `dojo programs build corpus` builds it")
     sources = files.matching(name, lowering)
     if not sources:
@@ -104,7 +110,7 @@ def _of_uri(uri: str, lowering: str) -> Sequence[ProgramSource]:
     scheme = origin_of(uri)
     if scheme in schemes.SCHEMES:
         return schemes.select(uri, lowering)
-    if (data_folder() / scheme / MANIFEST).is_file():
+    if _is_named(scheme):
         return _of_named_set(uri, scheme)
     if _is_fsspec(scheme):
         return _stored(uri)
@@ -122,6 +128,10 @@ def _of_named_set(uri: str, name: str) -> Sequence[ProgramSource]:
         known = [source.uri for source in sources]
         raise UnknownProgramError(f"no program matches {uri!r} in {name}: {did_you_mean(uri, known)}")
     return found
+
+
+def _is_named(name: str) -> bool:
+    return os.path.isfile(data_folder() / name / MANIFEST)
 
 
 def _stored(path: str | Path) -> Sequence[ProgramSource]:
@@ -143,8 +153,8 @@ def _holds_set(path: str) -> bool:
     if "::" in path:
         return True
     if path.endswith(".parquet"):
-        return Path(path).is_file()
-    if not Path(path).is_dir():
+        return os.path.isfile(path)
+    if not os.path.isdir(path):
         return False
     if any(Path(path).glob("*.parquet")):
         return True

@@ -204,7 +204,8 @@ class ProgramSet(Sequence[Program]):
     def split(self, fractions: Mapping[str, float], seed: int = 0) -> dict[str, ProgramSet]:
         """Parts of the set by whole project, as :func:`splits.split_projects` draws them; named ``NAME/PART``.
 
-        A program of no known project counts as one of its own. Duplicates stay: ``splits.remove_duplicates`` finds them.
+        A program of no known project counts as one of its own. Duplicates stay; ``splits.remove_duplicates`` finds
+        them.
 
         Args:
             fractions: share of the projects of each part, such as ``{"train": 0.8, "test": 0.2}``.

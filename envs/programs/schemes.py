@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ SCHEMES: dict[str, str] = {
     "file": "compiler_dojo.envs.programs.sources.files:select",
     "bundled": "compiler_dojo.envs.programs.bundled:select",
     "debian": "compiler_dojo.envs.programs.sources.debian:select",
+    "debian+linked": "compiler_dojo.envs.programs.sources.debian:select",
     "pypi": "compiler_dojo.envs.programs.sources.pypi:select",
     "csmith": "compiler_dojo.envs.programs.sources.generators:select",
     "llvm-stress": "compiler_dojo.envs.programs.sources.generators:select",
@@ -33,7 +35,7 @@ def select(uri: str, lowering: str, other_schemes: Iterable[str] = ()) -> Sequen
 
     Args:
         uri: ``SCHEME://...``.
-        lowering: how C and C++ become bitcode.
+        lowering: how sources become bitcode.
         other_schemes: what else could have been meant, for the message.
 
     Raises:
@@ -44,7 +46,8 @@ def select(uri: str, lowering: str, other_schemes: Iterable[str] = ()) -> Sequen
         raise UnknownProgramError(f"unknown scheme in {uri!r}: {did_you_mean(scheme, (*SCHEMES, *other_schemes))}")
     module, _, function = SCHEMES[scheme].partition(":")
     find: Callable[[str, str], Sequence[ProgramSource]] = getattr(importlib.import_module(module), function)
-    wildcard = min((uri.find(character) for character in GLOB_CHARACTERS if character in uri), default=-1)
+    path = re.split(r"\?\w+=", uri, maxsplit=1)[0]  # without the scheme's own options
+    wildcard = min((path.find(character) for character in GLOB_CHARACTERS if character in path), default=-1)
     if scheme == "file" or wildcard < 0:
         return find(uri, lowering)
     parent = uri[: uri.rindex("/", 0, wildcard) + 1]

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 GLOB_CHARACTERS = "*?["
 
+KEYS = ("language", "origin", "project", "uri", "instructions")
+
 _QUERY = re.compile(r"\?(\w+=[^?]*)$")
 
 
@@ -104,17 +106,16 @@ class Selection:
             InvalidConfigError: an unknown key, or no range of instructions.
         """
         given = urllib.parse.parse_qs(query.replace("+", "%2B"), keep_blank_values=True)
-        known = ("language", "origin", "project", "uri", "instructions")
         for key in given:
-            if key not in known:
-                raise InvalidConfigError(f"programs are not selected by {key!r}: {did_you_mean(key, known)}")
+            if key not in KEYS:
+                raise InvalidConfigError(f"programs are not selected by {key!r}: {did_you_mean(key, KEYS)}")
         ranges = given.pop("instructions", None)
         instructions = _range(ranges[-1]) if ranges else None
         return cls(**{key: tuple(values) for key, values in given.items()}, instructions=instructions)
 
     def __str__(self) -> str:
         """The query that :meth:`parse` reads."""
-        parts = [f"{key}={value}" for key in ("language", "origin", "project", "uri") for value in getattr(self, key)]
+        parts = [f"{key}={value}" for key in KEYS[:-1] for value in getattr(self, key)]
         if self.instructions is not None:
             low, high = self.instructions
             parts.append(f"instructions={low:.0f}..{'' if math.isinf(high) else f'{high:.0f}'}")
@@ -145,11 +146,20 @@ class Selection:
 def split_query(name: str) -> tuple[str, Selection | None]:
     """``NAME?language=c`` as the name and its selection; a question mark without ``key=`` is a part of the name.
 
+    Other keys stay with a URI, as they are for its scheme: ``csmith://7?size=small``.
+
     Raises:
         InvalidConfigError: the query cannot be understood.
     """
     match = _QUERY.search(name)
-    return (name[: match.start()], Selection.parse(match[1])) if match else (name, None)
+    if match is None:
+        return name, None
+    base, parts = name[: match.start()], match[1].split("&")
+    if not origin_of(base):
+        return base, Selection.parse(match[1])
+    ours = [part for part in parts if part.partition("=")[0] in KEYS]
+    others = [part for part in parts if part not in ours]
+    return "?".join(filter(None, (base, "&".join(others)))), Selection.parse("&".join(ours)) if ours else None
 
 
 def _texts(value: str | Collection[str] | None) -> tuple[str, ...]:

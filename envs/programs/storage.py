@@ -34,9 +34,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Row", "open_set", "read_rows", "verify_set", "write_part", "write_set"]
 
-# 4,000 programs of 16.6 kB take 55, 48 and 43 MB in groups of 1, 2 and 4 (66 MB uncompressed); a core reads 6,300,
-# 5,000 and 3,900 of them a second in shuffled order and writes 650, 1,300 and 1,600. Of 8: 39 MB, half as fast as 4.
-ROWS_PER_GROUP = 2
+# 4,000 programs of 16.6 kB take 55, 48, 45 and 43 MB in groups of 1 to 4 (66 MB uncompressed), and a core reads about
+# 6,300, 5,000, 4,700 and 3,900 of them a second in shuffled order. Each open shard of 2,000 keeps 11 MB of metadata in
+# groups of 2, 5 MB in groups of 4. Groups of 8 are read half as fast as those of 4.
+ROWS_PER_GROUP = 3
 ZSTD_LEVEL = 3
 
 _OURS = re.compile(r"(shard-\d+|index)-[0-9a-f]{12}\.parquet|\.partial-.*|" + re.escape(MANIFEST))
@@ -63,7 +64,11 @@ def read_rows(path: str | Path) -> Iterator[Row]:
         DatasetError: the file is damaged, or holds no measurements.
     """
     programs = StoredPrograms(path)
-    return (programs.row(number) for number in range(len(programs)))
+    for number in range(len(programs)):
+        row = programs.row(number)
+        if row is None:
+            raise DatasetError(f"{path}: row {number} was stored without measurements: import the programs instead")
+        yield row
 
 
 def write_part(path: str | Path, rows: Iterable[Row]) -> int:
@@ -77,7 +82,7 @@ def write_part(path: str | Path, rows: Iterable[Row]) -> int:
     """
     system, target = locate(path)
     folder, _, _ = target.rpartition("/")
-    with _writing(system, folder or "/") as name:
+    with _writing(system, folder) as name:
         written = _write_parquet(system, name, rows)
         _move(system, name, target)
     return written.rows
@@ -287,7 +292,7 @@ def _writing(system: AbstractFileSystem, folder: str) -> Iterator[str]:
     """
     partial = f"{folder}/.partial-{os.getpid()}-{uuid.uuid4().hex[:8]}"
     try:
-        system.makedirs(folder, exist_ok=True)
+        system.makedirs(folder or "/", exist_ok=True)
         yield partial
     except OSError as error:
         raise DatasetError(

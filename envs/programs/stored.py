@@ -65,10 +65,16 @@ def open_parquet(system: AbstractFileSystem, path: str, metadata: pq.FileMetaDat
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
+    from fsspec.implementations.memory import MemoryFileSystem
 
     try:
         # read() rather than a memory map: as fast, and a file that shrinks while open is an error, not a SIGBUS
-        stream = pa.OSFile(path) if is_local(system) else system.open(path, "rb")
+        if is_local(system):
+            stream = pa.OSFile(path)
+        elif isinstance(system, MemoryFileSystem):  # its open files share one position
+            stream = pa.BufferReader(system.cat_file(path))
+        else:
+            stream = system.open(path, "rb")
         return pq.ParquetFile(stream, metadata=metadata)
     except FileNotFoundError:
         raise DatasetError(f"{path}: a file of the set is missing: {AGAIN}") from None
@@ -110,7 +116,7 @@ class StoredPrograms:
             self._check_files(system, root, self.manifest)
             table = self._read_index(system, f"{root}/{self.manifest.index.name}")
             rows = [shard.rows for shard in self.manifest.shards]
-            self.identity = self.manifest.version
+            self.identity = self.manifest.index.sha256
         else:
             table, rows = self._read_light_columns(system, whole=names != [root])
             sizes = [(name, system.size(name)) for name in names]
@@ -167,14 +173,14 @@ class StoredPrograms:
         content = self._group(row, (CONTENT,))
         return program_of(content[CONTENT], {**self.values(row), "uri": self.uris[row]})
 
-    def row(self, row: int) -> Row:
-        """Read a program with its measurements.
+    def row(self, row: int) -> Row | None:
+        """Read a program with its measurements; None when the files hold none.
 
         Raises:
-            DatasetError: the files hold none, or were damaged or replaced meanwhile.
+            DatasetError: the files were damaged or replaced meanwhile.
         """
-        if "instructions_o0" not in self._index.column_names:
-            raise DatasetError(f"{self.path}: the programs were stored without measurements: measure them first")
+        if self.column("instructions_o0")[row] is None:
+            return None
         return row_of({**self.values(row), **self._group(row, (CONTENT, "function_hashes"))})
 
     def _group(self, row: int, columns: tuple[str, ...]) -> dict[str, Any]:
@@ -280,11 +286,11 @@ class StoredSource:
         """What filters look at, without reading the program; None when that was not stored."""
         return self._programs.facts(self._number)
 
-    def row(self) -> Row:
-        """The program with its measurements.
+    def row(self) -> Row | None:
+        """The program with its measurements; None when they were not stored.
 
         Raises:
-            DatasetError: it was stored without, or the files were damaged or replaced meanwhile.
+            DatasetError: the files were damaged or replaced meanwhile.
         """
         return self._programs.row(self._number)
 
@@ -298,7 +304,8 @@ class StoredSource:
         return f"StoredSource({self.uri!r})"
 
     def _identity(self) -> tuple[str, str]:
-        return self.uri, self._programs.column("sha256")[self._number] or self._programs.identity
+        own = f"{self._programs.identity}#{self._number}"
+        return self.uri, self._programs.column("sha256")[self._number] or own
 
 
 def read_manifest(system: AbstractFileSystem, root: str) -> Manifest:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import os
 import re
@@ -9,12 +10,12 @@ import urllib.parse
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from compiler_dojo.envs.errors import DatasetError, DojoError, InvalidConfigError, UnknownProgramError, did_you_mean
-from compiler_dojo.envs.llvm.lowering import check_lowering
+from compiler_dojo.envs.llvm.lowering import LANGUAGES, check_lowering
 from compiler_dojo.envs.llvm.session import CompilerSession
 from compiler_dojo.envs.programs.columns import Row
 from compiler_dojo.envs.programs.folders import data_folder
@@ -66,7 +67,7 @@ def import_folder(
     progress: Progress | None = None,
     workers: int | None = None,
 ) -> ImportReport:
-    """Store the .c, .cpp, .ll and .bc files under a folder as the set ``name``, measured.
+    """Store the program files under a folder (kinds: :data:`LANGUAGES`) as the set ``name``, measured.
 
     A file ``crypto/aes.c`` becomes ``NAME://crypto/aes`` (with its suffix where two files differ in nothing else), of
     the project ``crypto``: its first folder, or its own name when it is in none. Files that cannot be read or compiled
@@ -75,7 +76,7 @@ def import_folder(
     Args:
         folder: where the files are.
         name: of the set; letters, digits and ``+ - . _``.
-        lowering: how C and C++ become bitcode.
+        lowering: how sources become bitcode.
         replace: overwrite a set of this name.
         progress: called after each file.
         workers: threads that compile, by default one for each core.
@@ -92,7 +93,7 @@ def import_folder(
         raise DatasetError(f"there is a set {name!r} in {target}: choose another name, or replace it")
     files = matching(str(folder), lowering) if Path(folder).is_dir() else []
     if not files:
-        raise UnknownProgramError(f"{folder}: no folder with .c, .cpp, .ll or .bc files in it")
+        raise UnknownProgramError(f"{folder}: expected a folder with files of the kinds {', '.join(LANGUAGES)}")
     paths = [file.path.relative_to(folder) for file in files]
     uris = _uris(paths, name)
     failures: dict[str, str] = {}
@@ -135,8 +136,8 @@ def export_set(
 
     Args:
         programs: what to write.
-        folder: where; it is made. ``ORIGIN/PATH.bc`` or ``.ll`` are put under it after each program's URI, and a Parquet
-            set takes any fsspec path.
+        folder: where; it is made. ``ORIGIN/PATH.bc`` or ``.ll`` are put under it after each program's URI; for Parquet
+            it is any fsspec path.
         format: ``bitcode``, ``ir`` (text) or ``parquet`` (a stored set with measurements).
         progress: called after each program.
 
@@ -170,9 +171,9 @@ def export_set(
 
 def measured(source: ProgramSource) -> Row:
     """A program with its measurements: as stored where they are, else taken now."""
-    stored = getattr(source, "row", None)
-    if stored is not None:
-        row: Row = stored()
+    known = getattr(source, "row", None)
+    row: Row | None = known() if known is not None else None
+    if row is not None:
         return row
     program = source.load()
     return Row(program, measure(program))
@@ -197,7 +198,7 @@ def _uris(paths: Sequence[Path], name: str) -> list[str]:
 def _read(file: FileSource, uri: str, project: str) -> Row | str:
     """A file as a row, or why it is none."""
     try:
-        program = replace(file.load(), uri=uri, project=project, source=None)
+        program = dataclasses.replace(file.load(), uri=uri, project=project, source=None)
         return Row(program, measure(program))
     except (DojoError, OSError) as error:
         return f"{type(error).__name__}: {error}"

@@ -1,8 +1,9 @@
-"""Files of the user's: a path, a glob or a folder of .c, .cpp, .ll and .bc files."""
+"""Files of the user's: a path, a glob or a folder of files of the kinds in ``LANGUAGES``."""
 
 from __future__ import annotations
 
 import glob
+import os
 import urllib.parse
 from pathlib import Path
 
@@ -22,12 +23,12 @@ def path_of(name: str) -> str:
 def matching(name: str, lowering: str) -> list[FileSource]:
     """The programs of a path, glob or folder in order; none when nothing matches."""
     path = path_of(name)
-    if not Path(path).exists() and any(character in path for character in GLOB_CHARACTERS):
+    if not os.path.exists(path) and any(character in path for character in GLOB_CHARACTERS):
         paths = sorted(p for p in glob.glob(path, recursive=True) if Path(p).suffix in LANGUAGES)
-    elif Path(path).is_dir():
+    elif os.path.isdir(path):
         paths = sorted(str(p) for p in Path(path).rglob("*") if p.suffix in LANGUAGES)
     else:
-        paths = [path] if Path(path).is_file() else []
+        paths = [path] if os.path.isfile(path) else []
     return [FileSource(Path(p), lowering) for p in paths]
 
 

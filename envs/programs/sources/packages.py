@@ -13,13 +13,14 @@ import re
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from compiler_dojo.envs.errors import CompilerFailedError, FetchError, InvalidProgramError
 from compiler_dojo.envs.llvm.lowering import LANGUAGES
+from compiler_dojo.envs.programs.linking import whole_programs
 from compiler_dojo.envs.programs.measure import measure
 from compiler_dojo.envs.programs.program import Program, Provenance
 from compiler_dojo.envs.programs.sources.headers import Headers
@@ -58,6 +59,7 @@ class PackageJob:
         lowering: how they become bitcode.
         instructions: least and most unoptimised instructions of a program that is kept.
         levels: optimisation levels to measure.
+        linked: whether whole programs, linked from the package's units, are built in place of the units.
     """
 
     scheme: str
@@ -76,6 +78,7 @@ class PackageJob:
     lowering: str = "oz"
     instructions: tuple[int, int] = (50, 10_000)
     levels: tuple[str, ...] = ("Oz", "O3")
+    linked: bool = False
 
     @property
     def key(self) -> str:
@@ -157,6 +160,19 @@ def load_unit(job: PackageJob, unit: str, headers: Headers) -> Program | str:
         return _program(job, unit, result.module, Licenses(tree, job.packaging, job.license_expression))
 
 
+def load_linked(job: PackageJob, unit: str, headers: Headers) -> Program | str:
+    """The program that a unit with ``main`` and the package's other units make, or why there is none."""
+    with tempfile.TemporaryDirectory(prefix="dojo-package-") as temporary:
+        tree = SourceTree(unpack(job.archive, Path(temporary) / "sources"), headers)
+        report = PackageReport(job.name, job.version)
+        units = _compiled(job, tree, tree.units(frozenset(job.languages)), report)
+        failures: dict[str, str] = {}
+        for program in whole_programs([*units], job.name, smallest=0, largest=1 << 31, failures=failures):
+            if program.uri.endswith(f"://{job.name}/{unit}"):
+                return program
+        return next((f for uri, f in failures.items() if uri.endswith(f"/{unit}")), "it defines no main")
+
+
 def list_units(job: PackageJob, headers: Headers) -> list[str]:
     """Paths of a package's units."""
     with tempfile.TemporaryDirectory(prefix="dojo-package-") as temporary:
@@ -165,27 +181,20 @@ def list_units(job: PackageJob, headers: Headers) -> list[str]:
 
 
 def _rows(job: PackageJob, root: Path, headers: Headers, report: PackageReport) -> Iterator[Row]:
+    """The programs that are kept, measured; the report is filled on the way."""
     tree = SourceTree(root, headers)
-    compiler = UnitCompiler(tree, job.lowering, CompileLimits())
     found = tree.units(frozenset(job.languages))
     report.found = len(found)
-    licenses = Licenses(tree, job.packaging, job.license_expression)
-    reasons: Counter[str] = Counter()
+    low, high = job.instructions
     left_out: Counter[str] = Counter()
     seen: set[str] = set()
-    low, high = job.instructions
-    for unit in _chosen(job, found):
-        report.tried += 1
-        result = compiler.compile(unit)
-        if result.module is None:
-            reasons[result.reason] += 1
-            report.details[unit] = result.detail
-            continue
-        report.compiled += 1
-        program = _program(job, unit, result.module, licenses)
+    prefix = f"{job.scheme}{'+linked' if job.linked else ''}://{job.name}/"
+    for program in _linked(job, tree, found, report) if job.linked else _compiled(job, tree, _chosen(job, found), report):
+        unit = program.uri.removeprefix(prefix)
         digits = program.sha256[:HASH_DIGITS]
-        if job.units is not None and job.units[unit] != digits:
-            report.unlike.append(unit)
+        if job.units is not None and job.units.get(unit) != digits:
+            if unit in job.units:
+                report.unlike.append(unit)
             continue
         try:
             size = measure(program, levels=())
@@ -206,7 +215,29 @@ def _rows(job: PackageJob, root: Path, headers: Headers, report: PackageReport) 
         report.kept += 1
         report.units[unit] = f"{digits} {size.instructions_o0}"
         yield Row(program, measured)
-    report.reasons, report.left_out = dict(reasons), dict(left_out)
+    report.left_out = dict(left_out)
+
+
+def _compiled(job: PackageJob, tree: SourceTree, units: Sequence[str], report: PackageReport) -> Iterator[Program]:
+    compiler = UnitCompiler(tree, job.lowering, CompileLimits())
+    licenses = Licenses(tree, job.packaging, job.license_expression)
+    for unit in units:
+        report.tried += 1
+        result = compiler.compile(unit)
+        if result.module is None:
+            report.reasons[result.reason] = report.reasons.get(result.reason, 0) + 1
+            report.details[unit] = result.detail
+        else:
+            report.compiled += 1
+            yield _program(job, unit, result.module, licenses)
+
+
+def _linked(job: PackageJob, tree: SourceTree, found: Sequence[str], report: PackageReport) -> Iterator[Program]:
+    """Whole programs; a package's programs share units, so all of these are compiled first."""
+    units = list(_compiled(job, tree, found, report))
+    failures: dict[str, str] = {}
+    yield from whole_programs(units, job.name, *job.instructions, failures=failures)
+    report.details.update(failures)
 
 
 def _chosen(job: PackageJob, found: list[str]) -> list[str]:

@@ -1,0 +1,380 @@
+"""Building sets of programs from packages: fetched by one thread, compiled by processes, put together at the end.
+
+Each package is a job that leaves a file of its own, so a build that is interrupted, by whatever, goes on where it was.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import shutil
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from compiler_dojo.envs.errors import DatasetError, FetchError, InvalidConfigError, UnknownProgramError
+from compiler_dojo.envs.programs.corpora import Corpus, read_corpus
+from compiler_dojo.envs.programs.folders import cache_folder, data_folder
+from compiler_dojo.envs.programs.sources.archive import Archive, SourcePackage, shared_archive
+from compiler_dojo.envs.programs.sources.debian import find_headers, job_for
+from compiler_dojo.envs.programs.sources.packages import PackageJob, PackageReport, build_package, summed
+from compiler_dojo.envs.programs.splits import Entry, remove_duplicates
+from compiler_dojo.envs.programs.storage import Row, read_rows, write_set
+
+Progress = Callable[[int, int, str], None]
+"""Called with packages done, packages in all, and what is being done."""
+
+ATTEMPTS = 2
+"""How often a package may take its process along before it counts as failed."""
+
+
+@dataclass(frozen=True)
+class PackageChoice:
+    """Which packages to build, and what of them.
+
+    Attributes:
+        scheme: ``debian`` or ``pypi``.
+        packages: names, each with ``=VERSION`` or without.
+        sample: how many packages to draw from the archive instead.
+        seed: of the draw, and of the choice of units.
+        limit: most C units of a package.
+        languages: of the units.
+        instructions: least and most unoptimised instructions of a program.
+        lowering: how units become bitcode.
+        own_build: whether to run the packages' own builds.
+        linked: whether to link whole programs.
+    """
+
+    scheme: str = "debian"
+    packages: tuple[str, ...] = ()
+    sample: int = 0
+    seed: int = 0
+    limit: int = 400
+    languages: tuple[str, ...] = ("c", "c++")
+    instructions: tuple[int, int] = (50, 10_000)
+    lowering: str = "oz"
+    own_build: bool = False
+    linked: bool = False
+
+
+@dataclass(frozen=True)
+class BuildResult:
+    """A set that was built.
+
+    Attributes:
+        name: the set.
+        folder: where it is.
+        programs: how many it has.
+        details: figures of the build, as the set's manifest keeps them.
+        incomplete: what is missing or differs, in sentences.
+    """
+
+    name: str
+    folder: Path
+    programs: int
+    details: Mapping[str, Any]
+    incomplete: tuple[str, ...] = ()
+
+
+@dataclass
+class _Plan:
+    """One set's jobs, and what went wrong before they could start."""
+
+    name: str
+    command: str
+    jobs: list[PackageJob] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+def build_standard(
+    names: Sequence[str],
+    root: Path | None = None,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> list[BuildResult]:
+    """Build standard corpora from their committed lists.
+
+    Args:
+        names: such as ``corpus-train``.
+        root: folder of the sets; by default where :func:`load_programs` looks.
+        workers: processes; by default one per core.
+        progress: told of every package.
+
+    Raises:
+        UnknownProgramError: no corpus has this name.
+        FetchError: nothing could be fetched at all.
+        ToolchainError: clang or apt is missing.
+        DatasetError: a set cannot be written.
+    """
+    corpora = [read_corpus(name) for name in names]
+    archive = shared_archive()
+    start = time.monotonic()
+    plans = [_plan_of(corpus, archive) for corpus in corpora]
+    return _build(plans, archive, root, workers, progress, start)
+
+
+def build_packages(
+    name: str,
+    choice: PackageChoice,
+    root: Path | None = None,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> BuildResult:
+    """Build a set from packages of one's own choice; duplicates among them are removed.
+
+    Raises:
+        InvalidConfigError: neither packages nor a sample are asked for, or the scheme is unknown.
+        UnknownProgramError: no package of this name or version.
+        FetchError: nothing could be fetched.
+        ToolchainError: clang or apt is missing.
+        DatasetError: the set cannot be written.
+    """
+    if not choice.packages and choice.sample < 1:
+        raise InvalidConfigError("which packages? Give names, or a sample of at least 1")
+    start = time.monotonic()
+    archive = shared_archive()
+    plan = _Plan(name, f"dojo programs build {choice.scheme} --name {name}")
+    if choice.scheme == "debian":
+        chosen = _chosen(choice, archive)
+        plan.jobs = [job_for(package, archive, **_settings(choice)) for package in chosen]
+        return _build([plan], archive, root, workers, progress, start, {p.name: p for p in chosen})[0]
+    if choice.scheme == "pypi":
+        from compiler_dojo.envs.programs.sources.pypi import job_for as sdist_job
+
+        for text in choice.packages:
+            sdist, _, version = text.partition("==")
+            try:
+                plan.jobs.append(sdist_job(sdist, version or None, **_settings(choice)))
+            except (FetchError, UnknownProgramError) as error:
+                plan.problems.append(str(error))
+        return _build([plan], archive, root, workers, progress, start, {})[0]
+    raise InvalidConfigError(f"packages are built from 'debian' or 'pypi', got {choice.scheme!r}")
+
+
+def _settings(choice: PackageChoice) -> dict[str, Any]:
+    return {
+        "limit": choice.limit,
+        "seed": choice.seed,
+        "languages": choice.languages,
+        "instructions": choice.instructions,
+        "lowering": choice.lowering,
+        "linked": choice.linked,
+        "own_build": choice.own_build,
+    }
+
+
+# what a package's sources may weigh when packages are drawn: larger ones take minutes each, smaller ones hold scripts
+SAMPLED_BYTES = (40_000, 4_000_000)
+
+
+def _chosen(choice: PackageChoice, archive: Archive) -> list[SourcePackage]:
+    """The packages that are named, or drawn among those of ordinary size."""
+    if choice.packages:
+        return [archive.find(*_name_and_version(text)) for text in dict.fromkeys(choice.packages)]
+    import numpy as np
+
+    low, high = SAMPLED_BYTES
+    newest = [versions[-1] for _, versions in sorted(archive.packages().items())]
+    ordinary = [package for package in newest if low <= package.sources.size <= high]
+    order = np.random.default_rng(choice.seed).permutation(len(ordinary))
+    return [ordinary[int(index)] for index in order[: choice.sample]]
+
+
+def _name_and_version(text: str) -> tuple[str, str | None]:
+    name, _, version = text.partition("=")
+    return name, version or None
+
+
+def _plan_of(corpus: Corpus, archive: Archive) -> _Plan:
+    plan = _Plan(corpus.name, f"dojo programs build {corpus.name}", extra={"selection": dict(corpus.selection)})
+    for pinned in corpus.packages:
+        try:
+            package = archive.find(pinned.name, pinned.version)
+        except UnknownProgramError as error:
+            plan.problems.append(f"{len(pinned.units)} programs are missing: {error}")
+            continue
+        if package.sources.sha256 != pinned.sha256:
+            plan.problems.append(f"{pinned.name} {pinned.version} has other sources than the list names: left out")
+            continue
+        plan.jobs.append(
+            job_for(
+                package,
+                archive,
+                project=pinned.project,
+                domain=pinned.domain,
+                units=pinned.units,
+                instructions=corpus.instructions,
+                lowering=corpus.lowering,
+                linked=corpus.linked,
+            )
+        )
+    return plan
+
+
+def _build(
+    plans: Sequence[_Plan],
+    archive: Archive,
+    root: Path | None,
+    workers: int | None,
+    progress: Progress | None,
+    start: float,
+    packages: Mapping[str, SourcePackage] | None = None,
+) -> list[BuildResult]:
+    tell = progress or (lambda done, total, text: None)
+    headers, problem = find_headers(archive)
+    workers = workers or os.cpu_count() or 1
+    jobs = [job for plan in plans for job in plan.jobs]
+    _fetch(jobs, archive, plans, packages, tell)
+    folder = cache_folder("builds")
+    reports = dict(_run(jobs, headers.root, folder, workers, tell))
+    results = []
+    for plan in plans:
+        tell(len(jobs), len(jobs), f"writing {plan.name}")
+        problems = [*plan.problems, *([problem] if problem else [])]
+        results.append(_assemble(plan, problems, reports, folder, root or data_folder(), workers, start))
+    for job in jobs:  # only now: until all sets are there, a package's file may be needed again
+        for path in folder.glob(f"{job.key}.*"):
+            path.unlink()
+    return results
+
+
+def _fetch(
+    jobs: Sequence[PackageJob],
+    archive: Archive,
+    plans: Sequence[_Plan],
+    packages: Mapping[str, SourcePackage] | None,
+    tell: Progress,
+) -> None:
+    """Fetch what is to be fetched; a plan loses the jobs whose package failed."""
+    wanted = {(job.name, job.version): job for job in jobs if job.scheme == "debian"}
+    found = [archive.find(name, version) for name, version in wanted]
+    done = 0
+
+    def report(name: str) -> None:
+        nonlocal done
+        done += 1
+        tell(done, len(found), f"fetching {name}")
+
+    failed = archive.fetch(found, report)
+    if failed and len(failed) == len(found):
+        raise next(iter(failed.values()))
+    for plan in plans:
+        for job in list(plan.jobs):
+            if job.name in failed and job.scheme == "debian":
+                plan.jobs.remove(job)
+                plan.problems.append(str(failed[job.name]))
+
+
+def _run(
+    jobs: Sequence[PackageJob], headers: Path, folder: Path, workers: int, tell: Progress
+) -> Iterator[tuple[str, PackageReport]]:
+    """Reports by key of job, as packages get done; large packages first, so that no core waits long at the end."""
+    waiting = sorted(jobs, key=lambda job: (-_weight(job), job.name))
+    attempts: Counter[str] = Counter()
+    programs = done = 0
+    while waiting:
+        running: dict[Future[PackageReport], PackageJob] = {}
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(workers, mp_context=context) as pool:
+            try:
+                while waiting or running:
+                    while waiting and len(running) < workers:
+                        job = waiting.pop(0)
+                        running[pool.submit(build_package, job, headers, folder)] = job
+                    for future in wait(running, return_when=FIRST_COMPLETED).done:
+                        report = future.result()
+                        job = running.pop(future)
+                        done, programs = done + 1, programs + report.kept
+                        tell(done, len(jobs), f"{job.name}: {programs} programs")
+                        yield job.key, report
+            except BrokenProcessPool:
+                # something ended a process: out of memory, or a kill from outside
+                for job in running.values():
+                    attempts[job.key] += 1
+                    if attempts[job.key] < ATTEMPTS:
+                        waiting.insert(0, job)
+                    else:
+                        done += 1
+                        error = f"the process that built {job.name} was killed {ATTEMPTS} times: too little memory?"
+                        yield job.key, PackageReport(job.name, job.version, error=error)
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+
+
+def _weight(job: PackageJob) -> int:
+    return len(job.units) * 10_000 if job.units is not None else job.archive.stat().st_size
+
+
+def _assemble(
+    plan: _Plan,
+    problems: Sequence[str],
+    reports: Mapping[str, PackageReport],
+    folder: Path,
+    root: Path,
+    workers: int,
+    start: float,
+) -> BuildResult:
+    own = {job.name: reports[job.key] for job in plan.jobs}
+    parts = [folder / f"{job.key}.parquet" for job in sorted(plan.jobs, key=lambda job: job.name)]
+    parts = [part for part in parts if part.exists()]
+    pinned = all(job.units is not None for job in plan.jobs)
+    kept, duplicates = (None, {}) if pinned else _without_duplicates(parts)
+    count = sum(report.kept for report in own.values()) if kept is None else len(kept)
+    if count == 0:
+        reasons = "; ".join([*problems, *(r.error for r in own.values() if r.error)][:3])
+        raise DatasetError(f"{plan.name} would be empty: {reasons or 'no unit of these packages compiles'}")
+    missing = [*problems, *(r.error for r in own.values() if r.error), *_differences(plan, own)]
+    details = {
+        "command": plan.command,
+        "seconds": round(time.monotonic() - start, 1),
+        "workers": workers,
+        "build": summed(own),
+        "packages": [_brief(report) for report in own.values()],
+        "duplicates": duplicates,
+        **plan.extra,
+    }
+    write_set(str(root / plan.name), plan.name, _rows(parts, kept), details)
+    return BuildResult(plan.name, root / plan.name, count, details, tuple(missing))
+
+
+def _differences(plan: _Plan, reports: Mapping[str, PackageReport]) -> Iterator[str]:
+    """What of the list is not there as listed."""
+    for job in plan.jobs:
+        report = reports[job.name]
+        if job.units is None or report.error:
+            continue
+        absent = len(job.units) - report.kept - len(report.unlike)
+        if report.unlike:
+            yield f"{job.name}: {len(report.unlike)} programs are not those of the list (another clang?): left out"
+        if absent:
+            yield f"{job.name}: {absent} programs of the list could not be made: {report.reasons or report.left_out}"
+
+
+def _without_duplicates(parts: Iterable[Path]) -> tuple[set[str], dict[str, int]]:
+    entries = [Entry.of(row.program, row.measurement, "train") for part in parts for row in read_rows(str(part))]
+    result = remove_duplicates(entries)
+    return set(result.kept), dict(Counter(removal.reason for removal in result.removed))
+
+
+def _rows(parts: Iterable[Path], kept: set[str] | None) -> Iterator[Row]:
+    for part in parts:
+        for row in read_rows(str(part)):
+            if kept is None or row.program.uri in kept:
+                yield row
+
+
+def _brief(report: PackageReport) -> dict[str, Any]:
+    names = ("name", "version", "found", "tried", "compiled", "kept", "seconds", "error", "reasons")
+    return {name: getattr(report, name) for name in names}
+
+
+def forget_builds() -> None:
+    """Remove the files of unfinished builds."""
+    shutil.rmtree(cache_folder("builds"), ignore_errors=True)

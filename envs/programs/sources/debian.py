@@ -1,0 +1,144 @@
+"""``debian://PACKAGE/path/to/unit.c``: units of Debian's source packages, and whole programs linked from them."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from compiler_dojo.envs.errors import CompilationError, FetchError, UnknownProgramError, did_you_mean
+from compiler_dojo.envs.llvm.once import once
+from compiler_dojo.envs.programs.program import Program
+from compiler_dojo.envs.programs.sources.archive import Archive, SourcePackage, shared_archive
+from compiler_dojo.envs.programs.sources.headers import Headers, fetch_headers
+from compiler_dojo.envs.programs.sources.packages import (
+    PackageJob,
+    list_units,
+    load_linked,
+    load_unit,
+    project_of,
+)
+
+SCHEME = "debian"
+LINKED = "debian+linked"
+
+HEADERS = Path(__file__).parents[1] / "corpora" / "headers.json"
+"""Binary packages whose headers programs are compiled with, each with its version."""
+
+
+def job_for(package: SourcePackage, archive: Archive, **settings: Any) -> PackageJob:
+    """The job that builds a package's programs; settings are fields of :class:`PackageJob`."""
+    return PackageJob(
+        scheme=SCHEME,
+        name=package.name,
+        version=package.version,
+        archive=archive.path(package.sources),
+        package_source=f"{package.sources.name}#sha256={package.sources.sha256}",
+        packaging=archive.path(package.packaging) if package.packaging else None,
+        **{"project": project_of(package.name), **settings},
+    )
+
+
+def find_headers(archive: Archive) -> tuple[Headers, str]:
+    """The pinned headers, and what is to be said of them: "" or that some had to be of newer versions.
+
+    Raises:
+        FetchError: neither the pinned nor the archive's present versions can be fetched.
+    """
+    pinned = [(name, version) for name, version in json.loads(HEADERS.read_text()).items()]
+    folder = archive.folder
+    try:
+        return fetch_headers(pinned, archive, folder), ""
+    except FetchError:
+        newest = [(name, "") for name, _ in pinned]
+        headers = fetch_headers(newest, archive, folder / "newest")
+        return headers, (
+            "the archive has other versions of the pinned headers by now, and its present ones are used: some programs "
+            "may differ from the list"
+        )
+
+
+@once
+def shared_headers() -> Headers:
+    """The machine's headers, found once per process."""
+    return find_headers(shared_archive())[0]
+
+
+@dataclass(frozen=True)
+class DebianSource:
+    """A unit of a source package, or a program that is linked from a unit and what it needs.
+
+    Attributes:
+        package: the source package, with ``=VERSION`` where one was asked for.
+        path: of the unit in the package.
+        lowering: how it becomes bitcode.
+        linked: whether the whole program is meant.
+    """
+
+    package: str
+    path: str
+    lowering: str = "oz"
+    linked: bool = False
+
+    @property
+    def uri(self) -> str:
+        """``debian://PACKAGE/PATH`` or ``debian+linked://PACKAGE/PATH``."""
+        return f"{LINKED if self.linked else SCHEME}://{self.package}/{self.path}"
+
+    def load(self) -> Program:
+        """Fetch the package unless it is there, and compile the unit.
+
+        Raises:
+            UnknownProgramError: the archive has no such package, or the package no such unit.
+            FetchError: the package cannot be fetched.
+            CompilationError: the unit does not compile without the package's own build.
+        """
+        return _load(self)
+
+
+@functools.lru_cache(maxsize=1024)
+def _load(source: DebianSource) -> Program:
+    job = _fetched(source.package, source.lowering)
+    program = (load_linked if source.linked else load_unit)(job, source.path, shared_headers())
+    if isinstance(program, str):
+        raise CompilationError(f"{source.uri} does not compile outside the package's own build: {program}")
+    return program
+
+
+@functools.lru_cache(maxsize=1024)
+def _fetched(text: str, lowering: str) -> PackageJob:
+    name, _, version = text.partition("=")
+    archive = shared_archive()
+    package = archive.find(name, version or None)
+    failed = archive.fetch([package])
+    if failed:
+        raise failed[name]
+    return job_for(package, archive, lowering=lowering)
+
+
+@functools.lru_cache(maxsize=64)
+def _units(package: str, lowering: str) -> tuple[str, ...]:
+    return tuple(list_units(_fetched(package, lowering), shared_headers()))
+
+
+def select(uri: str, lowering: str) -> Sequence[DebianSource]:
+    """The program that a URI means, or all units of a package.
+
+    Raises:
+        UnknownProgramError: no package is named, the archive has none of that name, or it has no such unit.
+        FetchError: the package cannot be fetched.
+    """
+    scheme, _, rest = uri.partition("://")
+    package, _, path = rest.partition("/")
+    if not package:
+        raise UnknownProgramError(f"{uri}: which package? A URI is {SCHEME}://PACKAGE/PATH, as debian://zlib/inflate.c")
+    linked = scheme == LINKED
+    units = _units(package, lowering)
+    if not path:
+        return [DebianSource(package, unit, lowering, linked) for unit in units]
+    if path not in units:
+        raise UnknownProgramError(f"{package} has no unit {path!r}: {did_you_mean(path, units)}")
+    return [DebianSource(package, path, lowering, linked)]
