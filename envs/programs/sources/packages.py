@@ -18,15 +18,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from compiler_dojo.envs.errors import CompilerFailedError, FetchError, InvalidProgramError
+from compiler_dojo.envs.errors import (
+    CompilerFailedError,
+    FetchError,
+    InvalidProgramError,
+    UnknownProgramError,
+    did_you_mean,
+)
 from compiler_dojo.envs.llvm.lowering import LANGUAGES
 from compiler_dojo.envs.programs.linking import whole_programs
 from compiler_dojo.envs.programs.measure import measure
 from compiler_dojo.envs.programs.program import Program, Provenance
 from compiler_dojo.envs.programs.sources.headers import Headers
 from compiler_dojo.envs.programs.sources.licenses import Licenses
-from compiler_dojo.envs.programs.sources.tree import SourceTree, unpack
+from compiler_dojo.envs.programs.sources.tree import SourceTree
 from compiler_dojo.envs.programs.sources.units import CompileLimits, UnitCompiler
+from compiler_dojo.envs.programs.sources.unpacking import unpack_sources
 from compiler_dojo.envs.programs.storage import Row, write_part
 
 HASH_DIGITS = 16
@@ -138,7 +145,7 @@ def build_package(job: PackageJob, headers_root: Path, folder: Path) -> PackageR
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="dojo-package-") as temporary:
         try:
-            root = unpack(job.archive, Path(temporary) / "sources")
+            root = unpack_sources(job.archive, Path(temporary) / "sources")
         except FetchError as error:
             report.error = str(error)
         else:
@@ -153,7 +160,7 @@ def build_package(job: PackageJob, headers_root: Path, folder: Path) -> PackageR
 def load_unit(job: PackageJob, unit: str, headers: Headers) -> Program | str:
     """One unit's program, or why there is none."""
     with tempfile.TemporaryDirectory(prefix="dojo-package-") as temporary:
-        tree = SourceTree(unpack(job.archive, Path(temporary) / "sources"), headers)
+        tree = SourceTree(unpack_sources(job.archive, Path(temporary) / "sources"), headers)
         result = UnitCompiler(tree, job.lowering).compile(unit)
         if result.module is None:
             return f"{result.reason}: {result.detail}"
@@ -163,7 +170,7 @@ def load_unit(job: PackageJob, unit: str, headers: Headers) -> Program | str:
 def load_linked(job: PackageJob, unit: str, headers: Headers) -> Program | str:
     """The program that a unit with ``main`` and the package's other units make, or why there is none."""
     with tempfile.TemporaryDirectory(prefix="dojo-package-") as temporary:
-        tree = SourceTree(unpack(job.archive, Path(temporary) / "sources"), headers)
+        tree = SourceTree(unpack_sources(job.archive, Path(temporary) / "sources"), headers)
         report = PackageReport(job.name, job.version)
         units = _compiled(job, tree, tree.units(frozenset(job.languages)), report)
         failures: dict[str, str] = {}
@@ -176,8 +183,24 @@ def load_linked(job: PackageJob, unit: str, headers: Headers) -> Program | str:
 def list_units(job: PackageJob, headers: Headers) -> list[str]:
     """Paths of a package's units."""
     with tempfile.TemporaryDirectory(prefix="dojo-package-") as temporary:
-        tree = SourceTree(unpack(job.archive, Path(temporary) / "sources"), headers)
+        tree = SourceTree(unpack_sources(job.archive, Path(temporary) / "sources"), headers)
         return tree.units(frozenset(job.languages))
+
+
+def units_at(package: str, path: str, units: Sequence[str]) -> list[str]:
+    """The unit of this path, or those in the folder of this path; all units for "".
+
+    Raises:
+        UnknownProgramError: there are none.
+    """
+    found = [unit for unit in units if path in ("", unit) or unit.startswith(f"{path.rstrip('/')}/")]
+    if not found:
+        raise UnknownProgramError(
+            f"{package} has no unit {path!r}: {did_you_mean(path, units)}"
+            if units
+            else f"{package} has no C or C++ in its sources: choose another package"
+        )
+    return found
 
 
 def _rows(job: PackageJob, root: Path, headers: Headers, report: PackageReport) -> Iterator[Row]:
