@@ -116,7 +116,8 @@ for source in $sources; do
   /*) continue ;;
   esac
   printf '%s %s' "$pic" "$here/$source" >"$name.unit"
-  compile "$@" @FLAGS@ -ffile-prefix-map="$DOJO_TREE"=. -emit-llvm -c "$source" -o "$name.bc" 2>"$name.errors" </dev/null
+  compile "$@" @FLAGS@ -ffile-prefix-map="$DOJO_TREE"=. -emit-llvm -c "$source" -o "$name.bc" \\
+    2>"$name.errors" </dev/null
 done
 exit $status
 """

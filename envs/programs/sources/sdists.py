@@ -25,6 +25,7 @@ from typing import IO, NamedTuple
 
 from compiler_dojo.envs.errors import FetchError, InvalidConfigError, did_you_mean
 from compiler_dojo.envs.programs.folders import cache_folder
+from compiler_dojo.envs.programs.sources.fetching import sha256_of
 from compiler_dojo.envs.programs.sources.sdist_metadata import SUFFIXES, license_expression_of, version_key, version_of
 
 TIMEOUT_SECONDS = 60.0
@@ -307,18 +308,10 @@ def _hash_in_cache(path: Path) -> str:
     """An archive's SHA-256 when it is the one noted beside it, else ""."""
     try:
         noted = _sidecar(path).read_text()
-        with path.open("rb") as file:
-            present = _sha256(file)
+        present = sha256_of(path)
     except OSError:
         return ""
     return present if present == noted else ""
-
-
-def _sha256(file: IO[bytes]) -> str:
-    digest = hashlib.sha256()
-    while chunk := file.read(CHUNK):
-        digest.update(chunk)
-    return digest.hexdigest()
 
 
 def _sidecar(path: Path) -> Path:
