@@ -29,6 +29,9 @@ from compiler_dojo.envs.programs.storage import Row, read_rows, write_set
 Progress = Callable[[int, int, str], None]
 """Called with packages done, packages in all, and what is being done."""
 
+# packages fetched and waiting for each process, so that it need not wait for the network
+QUEUED = 8
+
 ATTEMPTS = 2
 """How often a package may take its process along before it counts as failed."""
 
@@ -143,7 +146,7 @@ def build_packages(
     if choice.scheme == "debian":
         chosen = _chosen(choice, archive)
         plan.jobs = [job_for(package, archive, **_settings(choice)) for package in chosen]
-        return _build([plan], archive, root, workers, progress, start, {p.name: p for p in chosen})[0]
+        return _build([plan], archive, root, workers, progress, start)[0]
     if choice.scheme == "pypi":
         from compiler_dojo.envs.programs.sources.pypi import job_for as sdist_job
 
@@ -153,7 +156,7 @@ def build_packages(
                 plan.jobs.append(sdist_job(sdist, version or None, **_settings(choice)))
             except (FetchError, UnknownProgramError) as error:
                 plan.problems.append(str(error))
-        return _build([plan], archive, root, workers, progress, start, {})[0]
+        return _build([plan], archive, root, workers, progress, start)[0]
     raise InvalidConfigError(f"packages are built from 'debian' or 'pypi', got {choice.scheme!r}")
 
 
@@ -224,15 +227,15 @@ def _build(
     workers: int | None,
     progress: Progress | None,
     start: float,
-    packages: Mapping[str, SourcePackage] | None = None,
 ) -> list[BuildResult]:
-    tell = progress or (lambda done, total, text: None)
     headers, problem = find_headers(archive)
-    workers = workers or os.cpu_count() or 1
     jobs = [job for plan in plans for job in plan.jobs]
-    _fetch(jobs, archive, plans, packages, tell)
     folder = cache_folder("builds")
-    reports = dict(_run(jobs, headers.root, folder, workers, tell))
+    workers = workers or os.cpu_count() or 1
+    tell = progress or (lambda done, total, text: None)
+    reports = dict(_Run(archive, headers.root, folder, workers, tell).reports(jobs))
+    if reports and all(report.error for report in reports.values()):
+        raise FetchError(f"no package could be built: {next(iter(reports.values())).error}")
     results = []
     for plan in plans:
         tell(len(jobs), len(jobs), f"writing {plan.name}")
@@ -244,72 +247,76 @@ def _build(
     return results
 
 
-def _fetch(
-    jobs: Sequence[PackageJob],
-    archive: Archive,
-    plans: Sequence[_Plan],
-    packages: Mapping[str, SourcePackage] | None,
-    tell: Progress,
-) -> None:
-    """Fetch what is to be fetched; a plan loses the jobs whose package failed."""
-    wanted = {(job.name, job.version): job for job in jobs if job.scheme == "debian"}
-    found = [archive.find(name, version) for name, version in wanted]
-    done = 0
+@dataclass
+class _Run:
+    """Jobs that are fetched by this process and built by others, at the same time."""
 
-    def report(name: str) -> None:
-        nonlocal done
-        done += 1
-        tell(done, len(found), f"fetching {name}")
+    archive: Archive
+    headers: Path
+    folder: Path
+    workers: int
+    tell: Progress
+    done: int = 0
+    total: int = 0
+    programs: int = 0
 
-    failed = archive.fetch(found, report)
-    if failed and len(failed) == len(found):
-        raise next(iter(failed.values()))
-    for plan in plans:
-        for job in list(plan.jobs):
-            if job.name in failed and job.scheme == "debian":
-                plan.jobs.remove(job)
-                plan.problems.append(str(failed[job.name]))
+    def reports(self, jobs: Sequence[PackageJob]) -> Iterator[tuple[str, PackageReport]]:
+        """Reports by key of job, as packages get done; large ones first, so that no core waits long at the end."""
+        waiting = sorted(jobs, key=lambda job: (-_weight(job), job.name))
+        self.total = len(waiting)
+        attempts: Counter[str] = Counter()
+        while waiting:
+            running: dict[Future[PackageReport], PackageJob] = {}
+            with ProcessPoolExecutor(self.workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+                try:
+                    yield from self._until_done(pool, waiting, running)
+                except BrokenProcessPool:
+                    # something ended a process: out of memory, or a kill from outside
+                    for future, job in running.items():
+                        attempts[job.key] += future.running()
+                        if attempts[job.key] < ATTEMPTS:
+                            waiting.insert(0, job)
+                        else:
+                            error = f"the process that built {job.name} was killed {ATTEMPTS} times: too little memory?"
+                            yield self._told(job, PackageReport(job.name, job.version, error=error))
+                except BaseException:
+                    pool.shutdown(wait=False, cancel_futures=True)
+                    raise
 
-
-def _run(
-    jobs: Sequence[PackageJob], headers: Path, folder: Path, workers: int, tell: Progress
-) -> Iterator[tuple[str, PackageReport]]:
-    """Reports by key of job, as packages get done; large packages first, so that no core waits long at the end."""
-    waiting = sorted(jobs, key=lambda job: (-_weight(job), job.name))
-    attempts: Counter[str] = Counter()
-    programs = done = 0
-    while waiting:
-        running: dict[Future[PackageReport], PackageJob] = {}
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(workers, mp_context=context) as pool:
-            try:
-                while waiting or running:
-                    while waiting and len(running) < workers:
-                        job = waiting.pop(0)
-                        running[pool.submit(build_package, job, headers, folder)] = job
-                    for future in wait(running, return_when=FIRST_COMPLETED).done:
-                        report = future.result()
-                        job = running.pop(future)
-                        done, programs = done + 1, programs + report.kept
-                        tell(done, len(jobs), f"{job.name}: {programs} programs")
-                        yield job.key, report
-            except BrokenProcessPool:
-                # something ended a process: out of memory, or a kill from outside
-                for job in running.values():
-                    attempts[job.key] += 1
-                    if attempts[job.key] < ATTEMPTS:
-                        waiting.insert(0, job)
+    def _until_done(
+        self, pool: ProcessPoolExecutor, waiting: list[PackageJob], running: dict[Future[PackageReport], PackageJob]
+    ) -> Iterator[tuple[str, PackageReport]]:
+        while waiting or running:
+            if waiting and len(running) < QUEUED * self.workers:
+                batch, waiting[:] = waiting[:QUEUED], waiting[QUEUED:]
+                failed = self._fetch(batch)
+                for job in batch:
+                    if job.name in failed:
+                        yield self._told(job, PackageReport(job.name, job.version, error=str(failed[job.name])))
                     else:
-                        done += 1
-                        error = f"the process that built {job.name} was killed {ATTEMPTS} times: too little memory?"
-                        yield job.key, PackageReport(job.name, job.version, error=error)
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
+                        running[pool.submit(build_package, job, self.headers, self.folder)] = job
+            finished = wait(running, timeout=0 if waiting else None, return_when=FIRST_COMPLETED).done
+            if not finished and len(running) >= QUEUED * self.workers:
+                finished = wait(running, return_when=FIRST_COMPLETED).done
+            for future in finished:
+                report = future.result()
+                yield self._told(running.pop(future), report)
+
+    def _fetch(self, batch: Sequence[PackageJob]) -> Mapping[str, FetchError]:
+        packages = [self.archive.find(job.name, job.version) for job in batch if job.scheme == "debian"]
+        if any(not self.archive.path(package.sources).exists() for package in packages):
+            self.tell(self.done, self.total, f"fetching {batch[0].name} and others")
+        return self.archive.fetch(packages) if packages else {}
+
+    def _told(self, job: PackageJob, report: PackageReport) -> tuple[str, PackageReport]:
+        self.done += 1
+        self.programs += report.kept
+        self.tell(self.done, self.total, f"{job.name}: {self.programs} programs")
+        return job.key, report
 
 
 def _weight(job: PackageJob) -> int:
-    return len(job.units) * 10_000 if job.units is not None else job.archive.stat().st_size
+    return len(job.units) if job.units is not None else 0
 
 
 def _assemble(
