@@ -110,20 +110,32 @@ class Sandbox:
         arguments: Sequence[str] = (),
         limits: Limits | None = None,
         environment: Mapping[str, str] | None = None,
+        workplace: Path | None = None,
     ) -> RunResult:
-        """Run an executable in an empty folder that is gone afterwards, as are all processes it started."""
+        """Run an executable in an empty folder that is gone afterwards, as are all processes it started.
+
+        Args:
+            executable: what to run.
+            arguments: its arguments.
+            limits: what it may use.
+            environment: variables beside PATH, LC_ALL and TMPDIR.
+            workplace: a folder to run in instead, which with all that is in it becomes the sandbox's user's; it may
+                write there, and what it writes stays. :meth:`place_of` tells where it finds it.
+        """
         limits = limits or Limits()
         with contextlib.ExitStack() as stack:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="dojo-run-")))
             output, errors = (stack.enter_context(tempfile.TemporaryFile()) for _ in range(2))
             if self.user is not None:
                 os.chown(folder, self.user, self.user)
+                if workplace is not None:
+                    _give(workplace, self.user)
             inside = "/tmp" if self.kind == "bubblewrap" else str(folder)
-            command, limit = [*self._prefix(executable, limits), *arguments], self._limiter(limits)
+            command, limit = [*self._prefix(executable, limits, workplace), *arguments], self._limiter(limits)
             start = time.perf_counter()
             process = subprocess.Popen(
                 command,
-                cwd=folder,
+                cwd=workplace or folder,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=errors,
@@ -142,17 +154,24 @@ class Sandbox:
             status = self._status(process.wait()) if ended else None
             return RunResult(status, _text(output), seconds, _text(errors, ERRORS_KEPT), self.kind)
 
-    def _prefix(self, executable: Path, limits: Limits) -> list[str]:
+    def place_of(self, workplace: Path) -> str:
+        """The path by which a program in the sandbox knows its workplace."""
+        return "/tmp/work" if self.kind == "bubblewrap" else str(workplace)
+
+    def _prefix(self, executable: Path, limits: Limits, workplace: Path | None) -> list[str]:
         """The command up to the program's arguments."""
         # counted inside a user namespace of its own, from zero
         processes = [_tool("prlimit"), f"--nproc={limits.processes}"]
         if self.kind == "bubblewrap":
+            place = "/tmp" if workplace is None else self.place_of(workplace)
             return [
                 _tool("bwrap"), "--unshare-all", "--die-with-parent",
                 "--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc",
                 # sockets in /run can be talked to however read-only they are
                 "--tmpfs", "/run", "--size", str(limits.scratch), "--tmpfs", "/tmp",
-                "--ro-bind", str(executable), "/tmp/program", "--chdir", "/tmp", *processes, "/tmp/program",
+                "--ro-bind", str(executable), "/tmp/program",
+                *(() if workplace is None else ("--bind", str(workplace), place)),
+                "--chdir", place, *processes, "/tmp/program",
             ]  # fmt: skip
         if self.kind == "namespaces":
             return [
@@ -256,6 +275,13 @@ def private_folder() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="dojo-") as folder:
         os.chmod(folder, 0o711)
         yield Path(folder)
+
+
+def _give(folder: Path, user: int) -> None:
+    os.chown(folder, user, user)
+    for parent, folders, files in os.walk(folder):
+        for name in (*folders, *files):
+            os.chown(f"{parent}/{name}", user, user, follow_symlinks=False)
 
 
 def _tool(name: str) -> str:

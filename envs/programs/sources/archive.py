@@ -6,7 +6,6 @@ hashes hold as everywhere else. Source entries are added to the machine's binary
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import subprocess
@@ -17,6 +16,7 @@ from typing import NamedTuple
 from compiler_dojo.envs.errors import FetchError, ToolchainError, UnknownProgramError, did_you_mean
 from compiler_dojo.envs.llvm.once import once
 from compiler_dojo.envs.programs.folders import cache_folder
+from compiler_dojo.envs.programs.sources.fetching import sha256_of
 
 APT_FOLDER = Path("/etc/apt")
 APT_HELPER = "/usr/lib/apt/apt-helper"
@@ -242,16 +242,6 @@ def with_sources(text: str, suffix: str) -> str:
         return re.sub(r"^Types:.*$", "Types: deb deb-src", text, flags=re.MULTILINE)
     lines = [line for line in text.splitlines() if re.match(r"\s*deb\s", line)]
     return "".join(f"{line}\n{re.sub('^[ ]*deb', 'deb-src', line)}\n" for line in lines)
-
-
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _digest(path)
-
-
-def _digest(path: Path) -> str:  # Python 3.10
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _read_package(paragraph: str) -> SourcePackage | None:

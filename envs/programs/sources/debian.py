@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from compiler_dojo.envs.errors import CompilationError, FetchError, UnknownProgramError, did_you_mean
+from compiler_dojo.envs.errors import CompilationError, FetchError, UnknownProgramError
 from compiler_dojo.envs.llvm.once import once
 from compiler_dojo.envs.programs.program import Program
 from compiler_dojo.envs.programs.sources.archive import Archive, SourcePackage, shared_archive
@@ -20,6 +20,7 @@ from compiler_dojo.envs.programs.sources.packages import (
     load_linked,
     load_unit,
     project_of,
+    units_at,
 )
 
 SCHEME = "debian"
@@ -125,7 +126,7 @@ def _units(package: str, lowering: str) -> tuple[str, ...]:
 
 
 def select(uri: str, lowering: str) -> Sequence[DebianSource]:
-    """The program that a URI means, or all units of a package.
+    """The program that a URI means, or all units of a package or of a folder in it.
 
     Raises:
         UnknownProgramError: no package is named, the archive has none of that name, or it has no such unit.
@@ -136,9 +137,5 @@ def select(uri: str, lowering: str) -> Sequence[DebianSource]:
     if not package:
         raise UnknownProgramError(f"{uri}: which package? A URI is {SCHEME}://PACKAGE/PATH, as debian://zlib/inflate.c")
     linked = scheme == LINKED
-    units = _units(package, lowering)
-    if not path:
-        return [DebianSource(package, unit, lowering, linked) for unit in units]
-    if path not in units:
-        raise UnknownProgramError(f"{package} has no unit {path!r}: {did_you_mean(path, units)}")
-    return [DebianSource(package, path, lowering, linked)]
+    units = units_at(package, path, _units(package, lowering))
+    return [DebianSource(package, unit, lowering, linked) for unit in units]

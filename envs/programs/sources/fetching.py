@@ -67,12 +67,21 @@ def fetch(remote: RemoteFile, folder: Path) -> Path:
         with exclusive(path):
             if not path.is_file():
                 _download(remote, address, path)
-            elif (found := _hash(path)) != remote.sha256:
+            elif (found := sha256_of(path)) != remote.sha256:
                 path.unlink()
                 raise _wrong_hash(remote, address, path, found)
     except OSError as error:
         raise FetchError(f"{folder} cannot be written: {error}; set DOJO_CACHE to a folder that can") from error
     return path
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal digits."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
 
 
 @contextmanager
@@ -109,7 +118,7 @@ def _download(remote: RemoteFile, address: str, path: Path) -> None:
                 raise _unreachable(address, path, part, error) from error
             time.sleep(PAUSE * failures)
             continue
-        found = _hash(part)
+        found = sha256_of(part)
         if found == remote.sha256:
             part.replace(path)
             return
@@ -160,14 +169,6 @@ def _copy(response: http.client.HTTPResponse, file: IO[bytes]) -> int:
 
 def _size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
-
-
-def _hash(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def _kept(part: Path) -> str:

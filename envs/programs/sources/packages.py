@@ -18,15 +18,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from compiler_dojo.envs.errors import CompilerFailedError, FetchError, InvalidProgramError
+from compiler_dojo.envs.errors import (
+    CompilerFailedError,
+    FetchError,
+    InvalidProgramError,
+    UnknownProgramError,
+    did_you_mean,
+)
 from compiler_dojo.envs.llvm.lowering import LANGUAGES
 from compiler_dojo.envs.programs.linking import whole_programs
 from compiler_dojo.envs.programs.measure import measure
 from compiler_dojo.envs.programs.program import Program, Provenance
 from compiler_dojo.envs.programs.sources.headers import Headers
 from compiler_dojo.envs.programs.sources.licenses import Licenses
-from compiler_dojo.envs.programs.sources.tree import SourceTree, unpack
-from compiler_dojo.envs.programs.sources.units import CompileLimits, UnitCompiler
+from compiler_dojo.envs.programs.sources.own_build import own_build
+from compiler_dojo.envs.programs.sources.tree import SourceTree
+from compiler_dojo.envs.programs.sources.units import CompileLimits, UnitCompiler, UnitResult, reason_of
+from compiler_dojo.envs.programs.sources.unpacking import unpack_sources
 from compiler_dojo.envs.programs.storage import Row, write_part
 
 HOPELESS, HOPE = 40, 0.25
@@ -35,6 +43,8 @@ HOPELESS, HOPE = 40, 0.25
 HASH_DIGITS = 16
 """Digits of a program's SHA-256 that a list of pinned programs keeps."""
 
+OWN_BUILD_SECONDS = 900.0
+"""What a package's own build may take; what it has compiled by then counts."""
 
 CPP_COST = 8
 """Seconds of a C++ unit over those of a C unit: 0.8 against 0.1, in the median."""
@@ -63,6 +73,7 @@ class PackageJob:
         instructions: least and most unoptimised instructions of a program that is kept.
         levels: optimisation levels to measure.
         linked: whether whole programs, linked from the package's units, are built in place of the units.
+        own_build: whether units are compiled by the package's own build, in a sandbox, instead of one by one.
     """
 
     scheme: str
@@ -97,7 +108,7 @@ class PackageReport:
 
     Attributes:
         found: units in the package.
-        tried: units given to the compiler.
+        tried: units given to the compiler; in its own build, those that this came to.
         untried: units that were not, because too few of the first forty compiled.
         compiled: those that compiled.
         reasons: why the others did not, with counts.
@@ -144,7 +155,7 @@ def build_package(job: PackageJob, headers_root: Path, folder: Path) -> PackageR
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="dojo-package-") as temporary:
         try:
-            root = unpack(job.archive, Path(temporary) / "sources")
+            root = unpack_sources(job.archive, Path(temporary) / "sources")
         except FetchError as error:
             report.error = str(error)
         else:
@@ -159,7 +170,7 @@ def build_package(job: PackageJob, headers_root: Path, folder: Path) -> PackageR
 def load_unit(job: PackageJob, unit: str, headers: Headers) -> Program | str:
     """One unit's program, or why there is none."""
     with tempfile.TemporaryDirectory(prefix="dojo-package-") as temporary:
-        tree = SourceTree(unpack(job.archive, Path(temporary) / "sources"), headers)
+        tree = SourceTree(unpack_sources(job.archive, Path(temporary) / "sources"), headers)
         result = UnitCompiler(tree, job.lowering).compile(unit)
         if result.module is None:
             return f"{result.reason}: {result.detail}"
@@ -169,9 +180,10 @@ def load_unit(job: PackageJob, unit: str, headers: Headers) -> Program | str:
 def load_linked(job: PackageJob, unit: str, headers: Headers) -> Program | str:
     """The program that a unit with ``main`` and the package's other units make, or why there is none."""
     with tempfile.TemporaryDirectory(prefix="dojo-package-") as temporary:
-        tree = SourceTree(unpack(job.archive, Path(temporary) / "sources"), headers)
+        tree = SourceTree(unpack_sources(job.archive, Path(temporary) / "sources"), headers)
         report = PackageReport(job.name, job.version)
-        units = _compiled(job, tree, tree.units(frozenset(job.languages)), report)
+        whole = dataclasses.replace(job, linked=True)
+        units = _compiled(whole, tree, tree.units(frozenset(job.languages)), report)
         failures: dict[str, str] = {}
         for program in whole_programs([*units], job.name, smallest=0, largest=1 << 31, failures=failures):
             if program.uri.endswith(f"://{job.name}/{unit}"):
@@ -182,8 +194,24 @@ def load_linked(job: PackageJob, unit: str, headers: Headers) -> Program | str:
 def list_units(job: PackageJob, headers: Headers) -> list[str]:
     """Paths of a package's units."""
     with tempfile.TemporaryDirectory(prefix="dojo-package-") as temporary:
-        tree = SourceTree(unpack(job.archive, Path(temporary) / "sources"), headers)
+        tree = SourceTree(unpack_sources(job.archive, Path(temporary) / "sources"), headers)
         return tree.units(frozenset(job.languages))
+
+
+def units_at(package: str, path: str, units: Sequence[str]) -> list[str]:
+    """The unit of this path, or those in the folder of this path; all units for "".
+
+    Raises:
+        UnknownProgramError: there are none.
+    """
+    found = [unit for unit in units if path in ("", unit) or unit.startswith(f"{path.rstrip('/')}/")]
+    if not found:
+        raise UnknownProgramError(
+            f"{package} has no unit {path!r}: {did_you_mean(path, units)}"
+            if units
+            else f"{package} has no C or C++ in its sources: choose another package"
+        )
+    return found
 
 
 def _rows(job: PackageJob, root: Path, headers: Headers, report: PackageReport) -> Iterator[Row]:
@@ -195,7 +223,7 @@ def _rows(job: PackageJob, root: Path, headers: Headers, report: PackageReport) 
     left_out: Counter[str] = Counter()
     seen: set[str] = set()
     prefix = f"{job.scheme}{'+linked' if job.linked else ''}://{job.name}/"
-    for program in _linked(job, tree, found, report) if job.linked else _compiled(job, tree, _chosen(job, found), report):
+    for program in (_linked if job.linked else _compiled)(job, tree, found, report):
         unit = program.uri.removeprefix(prefix)
         digits = program.sha256[:HASH_DIGITS]
         if job.units is not None and job.units.get(unit) != digits:
@@ -224,21 +252,52 @@ def _rows(job: PackageJob, root: Path, headers: Headers, report: PackageReport) 
     report.left_out = dict(left_out)
 
 
-def _compiled(job: PackageJob, tree: SourceTree, units: Sequence[str], report: PackageReport) -> Iterator[Program]:
-    compiler = UnitCompiler(tree, job.lowering, CompileLimits())
+def _compiled(job: PackageJob, tree: SourceTree, found: Sequence[str], report: PackageReport) -> Iterator[Program]:
     licenses = Licenses(tree, job.packaging, job.license_expression)
-    for unit in units:
-        if job.units is None and report.tried == HOPELESS and report.compiled < HOPELESS * HOPE:
-            report.untried = len(units) - report.tried
+    for unit, result in (_own_built if job.own_build else _compiled_alone)(job, tree, found, report):
+        if _is_hopeless(job, report):
+            report.untried = len(found) - report.tried
             return
         report.tried += 1
-        result = compiler.compile(unit)
         if result.module is None:
             report.reasons[result.reason] = report.reasons.get(result.reason, 0) + 1
             report.details[unit] = result.detail
         else:
             report.compiled += 1
             yield _program(job, unit, result.module, licenses)
+
+
+def _compiled_alone(
+    job: PackageJob, tree: SourceTree, found: Sequence[str], report: PackageReport
+) -> Iterator[tuple[str, UnitResult]]:
+    compiler = UnitCompiler(tree, job.lowering, CompileLimits())
+    for unit in found if job.linked else _chosen(job, found):
+        yield unit, compiler.compile(unit)
+
+
+def _own_built(
+    job: PackageJob, tree: SourceTree, found: Sequence[str], report: PackageReport
+) -> Iterator[tuple[str, UnitResult]]:
+    built = own_build(tree.root, job.lowering, OWN_BUILD_SECONDS)
+    compiled = (*built.modules, *built.failures)
+    reached = sorted(unit for unit in compiled if LANGUAGES[posixpath.splitext(unit)[1]] in job.languages)
+    last = built.log.strip().rpartition("\n")[2][:200]
+    if not built.modules:
+        report.error = f"{job.name}: its own build compiled nothing ({built.status}): {last}"
+    elif built.status != "built":
+        report.details["its own build"] = f"{built.status}: {last}"
+    for unit in reached if job.linked else _chosen(job, reached):
+        if unit in built.modules:
+            yield unit, UnitResult(built.modules[unit], "", "", 1)
+        elif unit in built.failures:
+            yield unit, UnitResult(None, *reason_of(1, built.failures[unit]), 1)
+        else:
+            yield unit, UnitResult(None, "not reached by its own build", built.status, 0)
+
+
+def _is_hopeless(job: PackageJob, report: PackageReport) -> bool:
+    found_here = job.units is None and not job.own_build
+    return found_here and report.tried == HOPELESS and report.compiled < HOPELESS * HOPE
 
 
 def _linked(job: PackageJob, tree: SourceTree, found: Sequence[str], report: PackageReport) -> Iterator[Program]:
@@ -249,7 +308,7 @@ def _linked(job: PackageJob, tree: SourceTree, found: Sequence[str], report: Pac
     report.details.update(failures)
 
 
-def _chosen(job: PackageJob, found: list[str]) -> list[str]:
+def _chosen(job: PackageJob, found: Sequence[str]) -> list[str]:
     """The units to try: those that are listed, or those that were found or a sample of them, in random order."""
     if job.units is not None:
         return sorted(job.units)

@@ -6,18 +6,12 @@ import functools
 import os
 import posixpath
 import re
-import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from compiler_dojo.envs.errors import FetchError, UnsafeArchiveError
 from compiler_dojo.envs.llvm.lowering import LANGUAGES
 from compiler_dojo.envs.programs.sources.headers import STANDARD, Headers
-
-# what a package may unpack to, and its largest file: the largest C files of Debian have 10 MB
-UNPACKED_BYTES = 1 << 30
-FILE_BYTES = 16 << 20
 
 FOREIGN = frozenset(
     "win32 win windows win64 wince winnt msdos dos djgpp os2 vms openvms mac macos macosx osx darwin carbon cocoa amiga "
@@ -258,34 +252,3 @@ def _nearest(paths: list[str], unit: str) -> str | None:
         return (-len(os.path.commonprefix([parts, path.split("/")[:-1]])), path.count("/"), path)
 
     return min(paths, key=key)
-
-
-def unpack(archive: Path, folder: Path) -> Path:
-    """Unpack a tarball below a new folder, and return the folder with its contents.
-
-    Only files are unpacked, and links to them inside the tree; files over 16 MB are left out.
-
-    Raises:
-        FetchError: the tarball is truncated or damaged, or of an unknown kind.
-        UnsafeArchiveError: it unpacks to more than 1 GB.
-    """
-    folder.mkdir(parents=True)
-    total = 0
-    try:
-        with tarfile.open(archive) as members:
-            for member in members:
-                if not (member.isfile() or member.issym() or member.islnk()) or member.size > FILE_BYTES:
-                    continue
-                total += member.size
-                if total > UNPACKED_BYTES:
-                    raise UnsafeArchiveError(f"{archive.name} unpacks to more than {UNPACKED_BYTES >> 20} MB")
-                try:
-                    members.extract(member, folder, filter="data")
-                except (tarfile.FilterError, KeyError, FileExistsError, IsADirectoryError, NotADirectoryError):
-                    continue  # a link out of the tree or to nothing, or an absolute path
-    except (tarfile.TarError, EOFError, OSError, ValueError) as error:
-        if isinstance(error, OSError) and error.errno is not None:
-            raise FetchError(f"{archive.name} could not be unpacked: {error.strerror}") from error
-        raise FetchError(f"{archive.name} is truncated or damaged: delete {archive} and fetch it again") from error
-    inside = list(folder.iterdir())
-    return inside[0] if len(inside) == 1 and inside[0].is_dir() else folder

@@ -135,7 +135,7 @@ class UnitCompiler:
             status, module, errors = self._run(unit, attempt)
             if status == 0:
                 return UnitResult(module, "", "", tries)
-            reason, detail = _reason(status, errors)
+            reason, detail = reason_of(status, errors)
             if status is None or not self._amend(attempt, unit, errors):
                 break
         return UnitResult(None, reason, detail, tries)
@@ -221,7 +221,7 @@ class UnitCompiler:
         return True
 
 
-def _reason(status: int | None, errors: str) -> tuple[str, str]:
+def reason_of(status: int | None, errors: str) -> tuple[str, str]:
     """Why a unit did not compile, in a few words, and the compiler's first error."""
     first = next((line for line in errors.splitlines() if "error:" in line), errors.strip()[:200])
     detail = re.sub(r"^\S+?: ", "", first)[:200]

@@ -7,7 +7,9 @@ import gzip
 import lzma
 import os
 import shutil
+import stat
 import tarfile
+import zipfile
 import zlib
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -15,6 +17,11 @@ from typing import IO, Protocol
 
 from compiler_dojo.envs.errors import FetchError, UnsafeArchiveError
 from compiler_dojo.envs.programs.sources.fetching import exclusive
+
+SOURCES_BYTES = 1 << 30
+"""What :func:`unpack_sources` unpacks a package to at most."""
+SOURCE_BYTES = 16 << 20
+"""The largest file that it keeps; the largest C files of Debian have 10 MB."""
 
 _HEADER_BYTES = 1 << 20  # more than any honest member's headers; tarfile reads them into memory
 _REPORT = "delete it, and tell whoever published it"
@@ -66,6 +73,60 @@ def unpack(archive: Path, folder: Path, prefix: str = "", limits: Limits = DEFAU
             raise UnsafeArchiveError(f"{archive} is refused: {error}; {_REPORT}") from None
         finally:
             shutil.rmtree(work, ignore_errors=True)
+
+
+def unpack_sources(archive: Path, folder: Path) -> Path:
+    """Unpack what can be compiled of a package, a tar or zip archive, below a new folder; the folder with its contents.
+
+    What :func:`unpack` refuses is left out here: an odd file or link says nothing against a package's other sources.
+    Only files and links to them inside the tree are unpacked, and no file over 16 MB.
+
+    Raises:
+        FetchError: the archive is truncated or damaged, or of an unknown kind.
+        UnsafeArchiveError: it unpacks to more than 1 GB.
+    """
+    folder.mkdir(parents=True)
+    try:
+        (_unpack_zip if archive.suffix == ".zip" else _unpack_tar)(archive, folder)
+    except (*_DAMAGE, zipfile.BadZipFile, NotImplementedError, RuntimeError, ValueError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise FetchError(f"{archive.name} could not be unpacked: {error.strerror}") from error
+        raise FetchError(f"{archive.name} is truncated or damaged: delete {archive} and fetch it again") from error
+    inside = list(folder.iterdir())
+    return inside[0] if len(inside) == 1 and inside[0].is_dir() else folder
+
+
+def _unpack_tar(archive: Path, folder: Path) -> None:
+    total = 0
+    with tarfile.open(archive) as members:
+        for member in members:
+            if not (member.isfile() or member.issym() or member.islnk()) or member.size > SOURCE_BYTES:
+                continue
+            total = _added(total, member.size, archive)
+            try:
+                members.extract(member, folder, filter="data")
+            except (tarfile.FilterError, KeyError, FileExistsError, IsADirectoryError, NotADirectoryError):
+                continue  # a link out of the tree or to nothing, or an absolute path
+
+
+def _unpack_zip(archive: Path, folder: Path) -> None:
+    total = 0
+    with zipfile.ZipFile(archive) as members:
+        for member in members.infolist():
+            link = stat.S_ISLNK(member.external_attr >> 16)
+            if member.is_dir() or link or member.file_size > SOURCE_BYTES or not is_safe(member.filename):
+                continue
+            total = _added(total, member.file_size, archive)
+            try:
+                members.extract(member, folder)
+            except (FileExistsError, IsADirectoryError, NotADirectoryError):
+                continue
+
+
+def _added(total: int, size: int, archive: Path) -> int:
+    if total + size > SOURCES_BYTES:
+        raise UnsafeArchiveError(f"{archive.name} unpacks to more than {SOURCES_BYTES >> 20} MB")
+    return total + size
 
 
 def read_text(archive: Path, limit: int = 256 << 20) -> str:

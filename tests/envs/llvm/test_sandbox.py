@@ -284,3 +284,26 @@ def test_find_sandbox__does_not_use_what_is_installed_and_refuses(monkeypatch: p
         found = find_sandbox.__wrapped__()
     assert found.kind != "bubblewrap"
     assert "bubblewrap: bwrap: No permissions to create new namespace" in found.refused
+
+
+@every_kind
+def test_run__may_write_to_its_workplace_only(tmp_path_factory, kind: Kind) -> None:
+    sandbox = Sandbox(kind, USER)
+    problem = what_refuses(sandbox)
+    if problem is not None:
+        pytest.skip(f"{kind} does not work here: {problem}")
+    with private_folder() as folder:
+        work, other = folder / "work", folder / "other"
+        (work / "sub").mkdir(parents=True)
+        (work / "sub" / "given").write_text("given\n")
+        (work / "link").symlink_to(other)
+        other.mkdir()
+        script = folder / "script"
+        script.write_text(f"#!/bin/sh\npwd\ncat sub/given\necho written >sub/given\necho x >{other}/made\nmkdir new\n")
+        script.chmod(0o755)
+        result = sandbox.run(script, workplace=work)
+        assert (result.status, result.output) == (0, f"{sandbox.place_of(work)}\ngiven\n"), result.errors
+        assert (work / "sub" / "given").read_text() == "written\n"
+        assert (work / "new").is_dir()
+        if kind == "bubblewrap" or USER is not None:
+            assert list(other.iterdir()) == []

@@ -293,18 +293,46 @@ dojo_status dojo_session_bitcode(dojo_session *session, const char **data, size_
     return DOJO_OK;
 }
 
-/* Code generation changes the module it works on, so it gets a clone. */
+static bool has_block_addresses(const llvm_c *llvm, LLVMModuleRef module) {
+    for (LLVMValueRef f = llvm->GetFirstFunction(module); f; f = llvm->GetNextFunction(f))
+        for (LLVMUseRef use = llvm->GetFirstUse(f); use; use = llvm->GetNextUse(use))
+            if (llvm->GetValueKind(llvm->GetUser(use)) == VALUE_BLOCK_ADDRESS)
+                return true;
+    return false;
+}
+
+/* A copy of the session's module; *context is NULL or to be disposed of after it. LLVM's clones of
+ * modules with computed gotos mix in blocks of the module that was cloned, so these are written and
+ * read again, in another context so that the names of the session's types stay free. */
+static LLVMModuleRef copy_module(dojo_session *session, LLVMContextRef *context) {
+    const llvm_c *llvm = &session->library->llvm;
+    *context = NULL;
+    if (!has_block_addresses(llvm, session->module))
+        return llvm->CloneModule(session->module);
+    LLVMModuleRef copy;
+    LLVMMemoryBufferRef buffer = llvm->WriteBitcodeToMemoryBuffer(session->module);
+    *context = context_new(session, true);
+    if (llvm->ParseBitcodeInContext2(*context, buffer, &copy))
+        abort(); /* what LLVM has just written */
+    llvm->DisposeMemoryBuffer(buffer);
+    return copy;
+}
+
+/* Code generation changes the module it works on, so it gets a copy. */
 static dojo_status emit(dojo_session *session, LLVMMemoryBufferRef *object, char **error) {
     const llvm_c *llvm = &session->library->llvm;
     dojo_status status = dojo_session_materialize(session, error);
     if (status != DOJO_OK)
         return status;
     drop_diagnostic(session);
-    LLVMModuleRef clone = llvm->CloneModule(session->module);
+    LLVMContextRef context;
+    LLVMModuleRef copy = copy_module(session, &context);
     char *message = NULL;
-    LLVMBool failed = llvm->TargetMachineEmitToMemoryBuffer(session->machine, clone, OBJECT_FILE,
+    LLVMBool failed = llvm->TargetMachineEmitToMemoryBuffer(session->machine, copy, OBJECT_FILE,
                                                             &message, object);
-    llvm->DisposeModule(clone);
+    llvm->DisposeModule(copy);
+    if (context != NULL)
+        llvm->ContextDispose(context);
     if (!failed && session->diagnostic != NULL) {
         llvm->DisposeMemoryBuffer(*object);
         failed = 1;

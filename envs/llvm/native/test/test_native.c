@@ -732,6 +732,49 @@ static void test_object(void) {
     dojo_session_close(two);
 }
 
+/* A computed goto through a table of the module's own, into another function, and through code. */
+static void test_block_addresses(void) {
+    dojo_session *session =
+        open_text("%pair = type { i32, i32 }\n"
+                  "@table = internal constant [2 x ptr] [ptr blockaddress(@f, %a), ptr "
+                  "blockaddress(@f, %b)]\n"
+                  "define ptr @g() { ret ptr blockaddress(@f, %b) }\n"
+                  "define i32 @f(i64 %i, ptr %p) {\n"
+                  "  %slot = getelementptr ptr, ptr @table, i64 %i\n  %to = load ptr, ptr %slot\n"
+                  "  indirectbr ptr %to, [label %a, label %b]\n"
+                  "a:\n  indirectbr ptr blockaddress(@f, %b), [label %a, label %b]\n"
+                  "b:\n  %q = getelementptr %pair, ptr %p, i32 0, i32 1\n  %v = load i32, ptr %q\n"
+                  "  ret i32 %v\n}\n");
+    dojo_state before = *dojo_session_state(session);
+    int64_t unoptimised = text_size(session);
+    CHECK(unoptimised > 0 && text_size(session) == unoptimised);
+    CHECK(same_state(dojo_session_state(session), &before));
+    dojo_session *fork = fork_of(session);
+    CHECK(text_size(fork) == unoptimised);
+    run(session, "default<Oz>");
+    CHECK(text_size(session) > 0 && text_size(session) < unoptimised);
+    run(fork, "default<Oz>"); /* whatever was emitted in between */
+    CHECK(same_hash(fork, session) && text_size(fork) == text_size(session));
+    REQUIRE(dojo_session_verify(session, &error));
+    char *text;
+    REQUIRE(dojo_session_ir(session, &text, &error));
+    CHECK(strstr(text, "%pair.") == NULL);
+    dojo_string_free(text);
+    dojo_session_close(fork);
+    dojo_session_close(session);
+}
+
+/* LLVM ends the process on assembly that it has no parser for. */
+static void test_inline_assembly(void) {
+    dojo_session *session =
+        open_text("module asm \".globl exported\"\nmodule asm \"exported: ret\"\n"
+                  "define i32 @f(i32 %x) {\n"
+                  "  %y = call i32 asm \"bswapl $0\", \"=r,0\"(i32 %x)\n  ret i32 %y\n}\n");
+    int64_t with_both = text_size(session);
+    CHECK(with_both > 3);
+    dojo_session_close(session);
+}
+
 static void test_emission_error(void) {
     dojo_session *session =
         open_text("define void @f() {\n"
@@ -970,6 +1013,8 @@ int main(int count, char **arguments) {
     test_fork_at_every_step();
     test_materialize();
     test_object();
+    test_block_addresses();
+    test_inline_assembly();
     test_emission_error();
     test_threads();
     test_benchmark_floor();

@@ -4,14 +4,17 @@ import bz2
 import gzip
 import io
 import lzma
+import stat
 import tarfile
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from compiler_dojo.envs.errors import FetchError, UnsafeArchiveError
-from compiler_dojo.envs.programs.sources.unpacking import Limits, read_text, unpack
+from compiler_dojo.envs.programs.sources import unpacking
+from compiler_dojo.envs.programs.sources.unpacking import Limits, read_text, unpack, unpack_sources
 
 FILES = {"suite/a.bc": b"A" * 1000, "suite/sub/b.bc": b"B", "other/c": b"C"}
 
@@ -179,3 +182,80 @@ def test_text__is_bounded_and_checked(tmp_path) -> None:
         path.write_bytes(damaged)
         with pytest.raises(FetchError, match=r"cannot be read: .*delete it"):
             read_text(path)
+
+
+def make_zip(files: dict[str, bytes], link: str = "") -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+        if link:
+            info = zipfile.ZipInfo(link)
+            info.external_attr = (stat.S_IFLNK | 0o777) << 16
+            archive.writestr(info, "/etc/passwd")
+    return buffer.getvalue()
+
+
+def files_below(folder: Path) -> dict[str, bytes]:
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("p.tar.gz", gzip.compress(make_tar({"p-1/a.c": b"A", "p-1/b/c.c": b"C"}))),
+        ("p.tar.xz", lzma.compress(make_tar({"p-1/a.c": b"A", "p-1/b/c.c": b"C"}))),
+        ("p.zip", make_zip({"p-1/a.c": b"A", "p-1/b/c.c": b"C"})),
+    ],
+)
+def test_unpack_sources__is_the_folder_with_the_sources(tmp_path, name, content) -> None:
+    (tmp_path / name).write_bytes(content)
+    root = unpack_sources(tmp_path / name, tmp_path / "sources")
+    assert root.name == "p-1"
+    assert files_below(root) == {"a.c": b"A", "b/c.c": b"C"}
+
+
+@pytest.mark.parametrize("kind", ["tar", "zip"])
+def test_unpack_sources__leaves_out_what_is_unsafe_or_large(tmp_path, monkeypatch, kind) -> None:
+    monkeypatch.setattr(unpacking, "SOURCE_BYTES", 100)
+    files = {"a.c": b"A", "../evil.c": b"E", "large.c": b"L" * 101, "sub/../b.c": b"B", "/abs.c": b"S", "a.c/x": b"X"}
+    archive = tmp_path / f"p.{kind}"
+    links = [member("out", tarfile.SYMTYPE, "/etc/passwd"), member("hard", tarfile.LNKTYPE, "nothing")]
+    archive.write_bytes(
+        make_zip(files, "out") if kind == "zip" else make_tar(files, *links, member("d", tarfile.CHRTYPE))
+    )
+    root = unpack_sources(archive, tmp_path / "in" / "sources")
+    assert {"a.c", "large.c", "out", "hard", "d"} & files_below(root).keys() == {"a.c"}
+    assert [p.name for p in (tmp_path / "in").iterdir()] == ["sources"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("p.tar.gz", gzip.compress(make_tar({"a.c": bytes(range(256)) * 100}))[:150]),
+        ("p.tar.gz", b"\x1f\x8b\x08" + b"\0" * 7 + b"\xff" * 50),
+        ("p.tar.xz", lzma.compress(make_tar(FILES))[:60] + b"\0" * 60),
+        ("p.tar.zst", b"\x28\xb5\x2f\xfd"),
+        ("p.zip", make_zip(FILES)[:100]),
+        ("p.zip", make_zip({"a.c": b"A" * 1000}).replace(b"K\x4c", b"KL\xff", 1)[:-3]),
+    ],
+    ids=["cut gz", "bad gz", "bad xz", "unknown", "cut zip", "bad zip"],
+)
+def test_unpack_sources__says_what_to_do_with_damage(tmp_path, name, content) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(FetchError, match=rf"{name} is truncated or damaged: delete .*{name} and fetch it again"):
+        unpack_sources(tmp_path / name, tmp_path / "sources")
+
+
+@pytest.mark.parametrize("kind", ["tar", "zip"])
+def test_unpack_sources__refuses_too_much(tmp_path, monkeypatch, kind) -> None:
+    monkeypatch.setattr(unpacking, "SOURCES_BYTES", 1 << 20)
+    files = {f"{i}.c": bytes(1 << 19) for i in range(3)}
+    (tmp_path / f"p.{kind}").write_bytes(make_zip(files) if kind == "zip" else make_tar(files))
+    with pytest.raises(UnsafeArchiveError, match=rf"p.{kind} unpacks to more than 1 MB"):
+        unpack_sources(tmp_path / f"p.{kind}", tmp_path / "sources")
+
+
+def test_unpack_sources__says_when_the_folder_cannot_be_written(tmp_path) -> None:
+    with pytest.raises(FetchError, match=r"absent.tar could not be unpacked: No such file or directory"):
+        unpack_sources(tmp_path / "absent.tar", tmp_path / "sources")

@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 import pytest
 
 from compiler_dojo.envs.errors import FetchError, InvalidConfigError
-from compiler_dojo.envs.programs.sources import pypi
-from compiler_dojo.envs.programs.sources.pypi import Index, fetch_sdist, find_index
+from compiler_dojo.envs.programs.sources import sdists
+from compiler_dojo.envs.programs.sources.sdists import Index, fetch_sdist, find_index
 
 
 def sdist(name: str = "foo", version: str = "1.0") -> bytes:
@@ -64,7 +64,7 @@ class LocalIndex:
         if kind == "json":
             body, content = (
                 json.dumps({"meta": {}, "name": name, "files": entries}),
-                "application/vnd.pypi.simple.v1+json",
+                "application/vnd.sdists.simple.v1+json",
             )
         else:
             links = [
@@ -128,7 +128,7 @@ def test_fetch__takes_the_newest_that_is_neither_withdrawn_nor_a_prerelease(serv
     assert (found.name, found.version, found.license_expression) == ("foo", "1.10", "Zlib")
     assert found.path.read_bytes() == sdist(version="1.10")
     assert found.sha256 == hashlib.sha256(sdist(version="1.10")).hexdigest()
-    assert found.path.parent == pypi.cache_folder("pypi") / "foo"
+    assert found.path.parent == sdists.cache_folder("pypi") / "foo"
     assert sorted(path.name for path in found.path.parent.iterdir()) == ["foo-1.10.tar.gz", "foo-1.10.tar.gz.sha256"]
 
 
@@ -181,7 +181,7 @@ def test_fetch__refuses_what_has_another_hash_than_announced(server, index) -> N
         FetchError, match=rf"foo-1.0.tar.gz has the SHA-256 [0-9a-f]+, but the index announces {'0' * 64}"
     ):
         fetch_sdist("foo", index=index)
-    assert list((pypi.cache_folder("pypi") / "foo").iterdir()) == []
+    assert list((sdists.cache_folder("pypi") / "foo").iterdir()) == []
 
 
 def test_fetch__refuses_what_has_another_hash_than_pinned(server, index) -> None:
@@ -204,15 +204,15 @@ def test_fetch__notices_what_was_cut_off(server, index) -> None:
     server.answers["/files/foo-1.0.tar.gz"] = (status, headers, body[:99])
     with pytest.raises(FetchError, match=r"was cut off after 99 of|cannot be fetched: IncompleteRead"):
         fetch_sdist("foo", index=index)
-    assert list((pypi.cache_folder("pypi") / "foo").iterdir()) == []
+    assert list((sdists.cache_folder("pypi") / "foo").iterdir()) == []
 
 
 def test_fetch__limits_sizes(server, index, monkeypatch) -> None:
     server.offer("foo", tarball("1.0"))
-    monkeypatch.setattr(pypi, "LARGEST_SDIST", 10)
+    monkeypatch.setattr(sdists, "LARGEST_SDIST", 10)
     with pytest.raises(FetchError, match=r"foo-1\.0\.tar\.gz is larger than 0 MiB"):
         fetch_sdist("foo", index=index)
-    monkeypatch.setattr(pypi, "LARGEST_PAGE", 10)
+    monkeypatch.setattr(sdists, "LARGEST_PAGE", 10)
     with pytest.raises(FetchError, match=r"simple/foo/: a page of more than 0 MiB"):
         fetch_sdist("foo", index=index)
 
@@ -233,7 +233,7 @@ def test_fetch__says_what_the_index_lacks(server, index) -> None:
 
 @pytest.mark.parametrize("body", [b"no JSON", b"[]", b'{"files": [{"filename": "x"}]}', b'{"files": [3]}'])
 def test_fetch__refuses_what_is_no_page(server, index, body) -> None:
-    server.answers["/simple/foo/"] = (200, {"Content-Type": "application/vnd.pypi.simple.v1+json"}, body)
+    server.answers["/simple/foo/"] = (200, {"Content-Type": "application/vnd.sdists.simple.v1+json"}, body)
     with pytest.raises(FetchError, match=r"simple/foo/ is no page of a package index \(PEP 503, PEP 691\): "):
         fetch_sdist("foo", index=index)
 
