@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import itertools
+import lzma
 import os
 import posixpath
 import re
 import tarfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -17,18 +21,20 @@ from compiler_dojo.envs.programs.sources.headers import STANDARD, Headers
 
 # what a package may unpack to, and its largest file: the largest C files of Debian have 10 MB
 UNPACKED_BYTES = 1 << 30
+UNPACKED_MEMBERS = 1_000_000
 FILE_BYTES = 16 << 20
 
 FOREIGN = frozenset(
-    "win32 win windows win64 wince winnt msdos dos djgpp os2 vms openvms mac macos macosx osx darwin carbon cocoa amiga "
-    "amigaos atari beos haiku riscos symbian android ios iphone palm palmos epoc netware mpeix vxworks qnx cygwin mingw "
-    "msvc msvc6 msvc10 vc vc6 vc7 vc8 vc9 vc10 vc++ vcnet visualc visualc6 visualstudio vs2008 vs2010 vs2015 vs2017 w32 pc borland watcom bcc32 solaris sunos hpux aix irix osf1 ultrix freebsd netbsd "
-    "openbsd dragonfly hurd minix neon altivec wasm cuda opencl jni node_modules".split()
+    "win32 win windows win64 wince winnt msdos dos djgpp os2 vms openvms mac macos macosx osx darwin carbon cocoa "  # noqa: SIM905 - words read better than a list
+    "amiga amigaos atari beos haiku riscos symbian android ios iphone palm palmos epoc netware mpeix vxworks qnx "
+    "cygwin mingw msvc msvc6 msvc10 vc vc6 vc7 vc8 vc9 vc10 vc++ vcnet visualc visualc6 visualstudio vs2008 vs2010 "
+    "vs2015 vs2017 w32 pc borland watcom bcc32 solaris sunos hpux aix irix osf1 ultrix freebsd netbsd openbsd "
+    "dragonfly hurd minix neon altivec wasm cuda opencl jni node_modules".split()
 )
 """Folders for platforms that programs are not compiled for here."""
 
 _FOREIGN_STEM = re.compile(
-    r"(?i).*[-_.](win(32|64|dows|ce|nt)?|w32|dos|os2|vms|mac|macos|macosx|osx|darwin|cocoa|amiga|beos|haiku|symbian|android|"
+    r"(?i).*[-_.](windows|win(32|64|ce|nt)?|w32|dos|os2|vms|mac|macos|macosx|osx|darwin|cocoa|amiga|beos|haiku|symbian|android|"
     r"solaris\d?|sunos\d?|hpux\d*|aix\d?|irix\d?|osf1?|ultrix|(free|net|open|dragonfly)bsd\d?|hurd|qnx|cygwin|mingw|neon|"
     r"altivec|vsx|msa|arm|aarch64|ppc|mips|sparc|sysctl|kstat|mach)$"
 )
@@ -129,7 +135,9 @@ class SourceTree:
 
     def _walk(self) -> Iterator[str]:
         for folder, folders, names in os.walk(self.root):
-            folders[:] = [name for name in folders if not name.startswith(".") and not os.path.islink(f"{folder}/{name}")]
+            folders[:] = [
+                name for name in folders if not name.startswith(".") and not os.path.islink(f"{folder}/{name}")
+            ]
             relative = os.path.relpath(folder, self.root)
             prefix = "" if relative == "." else f"{relative}/"
             yield from (prefix + name for name in names if os.path.isfile(f"{folder}/{name}"))
@@ -255,7 +263,8 @@ def _nearest(paths: list[str], unit: str) -> str | None:
     parts = unit.split("/")[:-1]
 
     def key(path: str) -> tuple[int, int, str]:
-        return (-len(os.path.commonprefix([parts, path.split("/")[:-1]])), path.count("/"), path)
+        shared = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(parts, path.split("/")[:-1], strict=False))
+        return (-len(list(shared)), path.count("/"), path)
 
     return min(paths, key=key)
 
@@ -266,26 +275,42 @@ def unpack(archive: Path, folder: Path) -> Path:
     Only files are unpacked, and links to them inside the tree; files over 16 MB are left out.
 
     Raises:
-        FetchError: the tarball is truncated or damaged, or of an unknown kind.
-        UnsafeArchiveError: it unpacks to more than 1 GB.
+        FetchError: the tarball is truncated or damaged, or of an unknown kind, or the disk is full.
+        UnsafeArchiveError: it unpacks to more than 1 GB or a million files.
     """
-    folder.mkdir(parents=True)
-    total = 0
     try:
+        folder.mkdir(parents=True)
         with tarfile.open(archive) as members:
-            for member in members:
-                if not (member.isfile() or member.issym() or member.islnk()) or member.size > FILE_BYTES:
-                    continue
-                total += member.size
-                if total > UNPACKED_BYTES:
-                    raise UnsafeArchiveError(f"{archive.name} unpacks to more than {UNPACKED_BYTES >> 20} MB")
-                try:
-                    members.extract(member, folder, filter="data")
-                except (tarfile.FilterError, KeyError, FileExistsError, IsADirectoryError, NotADirectoryError):
-                    continue  # a link out of the tree or to nothing, or an absolute path
-    except (tarfile.TarError, EOFError, OSError, ValueError) as error:
+            _extract(members, folder, archive.name)
+    except (tarfile.TarError, EOFError, OSError, ValueError, zlib.error, lzma.LZMAError) as error:
         if isinstance(error, OSError) and error.errno is not None:
-            raise FetchError(f"{archive.name} could not be unpacked: {error.strerror}") from error
+            raise FetchError(f"{archive.name} could not be unpacked into {folder.parent}: {error.strerror}") from error
         raise FetchError(f"{archive.name} is truncated or damaged: delete {archive} and fetch it again") from error
     inside = list(folder.iterdir())
     return inside[0] if len(inside) == 1 and inside[0].is_dir() else folder
+
+
+def _extract(members: tarfile.TarFile, folder: Path, name: str) -> None:
+    total = 0
+    links: list[tarfile.TarInfo] = []
+    for count, member in enumerate(members):
+        if count >= UNPACKED_MEMBERS:
+            raise UnsafeArchiveError(f"{name} unpacks to more than {UNPACKED_MEMBERS:,} files: it is left out")
+        if not (member.isfile() or member.issym() or member.islnk()) or member.size > FILE_BYTES:
+            continue
+        total += member.size
+        if total > UNPACKED_BYTES:
+            raise UnsafeArchiveError(f"{name} unpacks to more than {UNPACKED_BYTES >> 20} MB: it is left out")
+        if member.isfile():
+            _extract_member(members, member, folder)
+        else:
+            links.append(member)
+    # last, so that no file is written through a link: some releases of tarfile are deceived about where links lead
+    for link in links:
+        _extract_member(members, link, folder)
+
+
+def _extract_member(members: tarfile.TarFile, member: tarfile.TarInfo, folder: Path) -> None:
+    # a link out of the tree or to nothing, an absolute path, or two members of one name
+    with contextlib.suppress(tarfile.FilterError, KeyError, FileExistsError, IsADirectoryError, NotADirectoryError):
+        members.extract(member, folder, filter="data")
