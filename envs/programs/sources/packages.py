@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from compiler_dojo.envs.errors import CompilerFailedError, FetchError, InvalidProgramError
+from compiler_dojo.envs.errors import CompilerFailedError, DatasetError, FetchError, InvalidProgramError
 from compiler_dojo.envs.llvm.lowering import LANGUAGES
 from compiler_dojo.envs.programs.linking import whole_programs
 from compiler_dojo.envs.programs.measure import measure
@@ -35,6 +35,7 @@ HOPELESS, HOPE = 40, 0.25
 HASH_DIGITS = 16
 """Digits of a program's SHA-256 that a list of pinned programs keeps."""
 
+NO_TEXT = "name is not UTF-8"
 
 CPP_COST = 8
 """Seconds of a C++ unit over those of a C unit: 0.8 against 0.1, in the median."""
@@ -134,26 +135,54 @@ class PackageReport:
 def build_package(job: PackageJob, headers_root: Path, folder: Path) -> PackageReport:
     """Build a package's programs, and write ``KEY.parquet`` and then ``KEY.json`` into a folder.
 
-    A package that has been built before is not built again.
+    A package that has been built before is not built again, unless it could not be unpacked: that may be the disk's
+    fault, or the archive's that is fetched anew.
+
+    Raises:
+        DatasetError: the disk is full, or one of the folders cannot be written; nothing is left of the package then.
+        ToolchainError: there is no clang of libLLVM's version, or no ``prlimit``.
     """
-    done = folder / f"{job.key}.json"
-    if done.exists():
-        return PackageReport.read(done)
+    done, part = folder / f"{job.key}.json", folder / f"{job.key}.parquet"
+    earlier = _earlier(done, part)
+    if earlier is not None:
+        return earlier
+    try:
+        return _build(job, headers_root, done, part)
+    except (OSError, DatasetError) as error:
+        raise DatasetError(
+            f"{job.name} could not be built: {error}; free space in {folder} and {tempfile.gettempdir()} (TMPDIR sets "
+            "another folder for temporary files), and start again: finished packages are kept"
+        ) from error
+
+
+def _build(job: PackageJob, headers_root: Path, done: Path, part: Path) -> PackageReport:
     start = time.monotonic()
     report = PackageReport(job.name, job.version)
-    folder.mkdir(parents=True, exist_ok=True)
+    done.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="dojo-package-") as temporary:
         try:
             root = unpack(job.archive, Path(temporary) / "sources")
         except FetchError as error:
             report.error = str(error)
         else:
-            write_part(str(folder / f"{job.key}.parquet"), _rows(job, root, _headers(headers_root), report))
+            write_part(part, _rows(job, root, _headers(headers_root), report))
     report.seconds = time.monotonic() - start
-    temporary_report = done.with_suffix(".writing")
-    temporary_report.write_text(json.dumps(dataclasses.asdict(report), indent=1, sort_keys=True))
-    os.replace(temporary_report, done)
+    writing = done.with_name(f".{job.key}-{os.getpid()}.writing")
+    try:
+        writing.write_text(json.dumps(dataclasses.asdict(report), indent=1, sort_keys=True))
+        os.replace(writing, done)
+    finally:
+        writing.unlink(missing_ok=True)
     return report
+
+
+def _earlier(done: Path, part: Path) -> PackageReport | None:
+    """The report of an earlier run that was finished; None where there is none that this release can read."""
+    try:
+        report = PackageReport.read(done)
+    except (OSError, ValueError, TypeError):
+        return None
+    return report if part.exists() else None
 
 
 def load_unit(job: PackageJob, unit: str, headers: Headers) -> Program | str:
@@ -195,7 +224,9 @@ def _rows(job: PackageJob, root: Path, headers: Headers, report: PackageReport) 
     left_out: Counter[str] = Counter()
     seen: set[str] = set()
     prefix = f"{job.scheme}{'+linked' if job.linked else ''}://{job.name}/"
-    for program in _linked(job, tree, found, report) if job.linked else _compiled(job, tree, _chosen(job, found), report):
+    for program in (
+        _linked(job, tree, found, report) if job.linked else _compiled(job, tree, _chosen(job, found), report)
+    ):
         unit = program.uri.removeprefix(prefix)
         digits = program.sha256[:HASH_DIGITS]
         if job.units is not None and job.units.get(unit) != digits:
@@ -232,6 +263,9 @@ def _compiled(job: PackageJob, tree: SourceTree, units: Sequence[str], report: P
             report.untried = len(units) - report.tried
             return
         report.tried += 1
+        if not _is_text(unit):
+            report.reasons[NO_TEXT] = report.reasons.get(NO_TEXT, 0) + 1
+            continue
         result = compiler.compile(unit)
         if result.module is None:
             report.reasons[result.reason] = report.reasons.get(result.reason, 0) + 1
@@ -247,6 +281,15 @@ def _linked(job: PackageJob, tree: SourceTree, found: Sequence[str], report: Pac
     failures: dict[str, str] = {}
     yield from whole_programs(units, job.name, *job.instructions, failures=failures)
     report.details.update(failures)
+
+
+def _is_text(name: str) -> bool:
+    """Whether a name has no bytes that are not UTF-8, which neither URIs nor Parquet can hold."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _chosen(job: PackageJob, found: list[str]) -> list[str]:
@@ -271,9 +314,7 @@ def _program(job: PackageJob, unit: str, module: bytes, licenses: Licenses) -> P
         language=LANGUAGES[posixpath.splitext(unit)[1]],
         domain=job.domain,
         project=job.project,
-        provenance=Provenance(
-            job.name, job.version, job.package_source, expression, source, tuple(licenses.files)
-        ),
+        provenance=Provenance(job.name, job.version, job.package_source, expression, source, tuple(licenses.files)),
     )
 
 
