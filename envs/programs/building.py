@@ -385,7 +385,7 @@ def _without_duplicates(parts: Iterable[Path]) -> tuple[set[str], dict[str, int]
 
 def _rows(parts: Iterable[Path], kept: set[str] | None) -> Iterator[Row]:
     for part in parts:
-        for row in read_rows(str(part)):
+        for row in sorted(read_rows(part), key=lambda row: row.program.uri):
             if kept is None or row.program.uri in kept:
                 yield row
 

@@ -5,30 +5,41 @@ Nothing is run. What a template asks for exists if the pinned headers have it; s
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import itertools
 import posixpath
 import re
-from pathlib import Path
 
 from compiler_dojo.envs.programs.sources.headers import Headers
 from compiler_dojo.envs.programs.sources.tree import SourceTree
 
-TEMPLATE = re.compile(r"(.*?\.(?:h|hh|hpp|hxx|inc|def))(?:\.in|\.cmake|\.cmake\.in|\.in\.cmake|\.meson|\.meson\.in)$|(.*config)(?:\.hin|_h\.in|-h\.in|\.h-in)$")
+# a file where the name wants a folder, a folder where it wants a file, a name too long, links that lead nowhere
+_NO_NAME = (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ENOENT, errno.ELOOP)
+
+TEMPLATE = re.compile(
+    r"(.*?\.(?:h|hh|hpp|hxx|inc|def))(?:\.in|\.cmake|\.cmake\.in|\.in\.cmake|\.meson|\.meson\.in)$|(.*config)(?:\.hin|_h\.in|-h\.in|\.h-in)$"
+)
+
+GENERIC = ".generic"
+"""Folder of a tree that holds made-up headers; trees do not list it, as its name begins with a dot."""
 
 SIZES = {
     "char": 1, "unsigned_char": 1, "signed_char": 1, "short": 2, "unsigned_short": 2, "short_int": 2, "int": 4,
     "unsigned_int": 4, "unsigned": 4, "long": 8, "unsigned_long": 8, "long_int": 8, "long_long": 8, "long_long_int": 8,
-    "unsigned_long_long": 8, "unsigned_long_int": 8, "__int64": 0, "float": 4, "double": 8, "long_double": 16, "size_t": 8,
+    "unsigned_long_long": 8, "unsigned_long_int": 8, "__int64": 0, "float": 4, "double": 8, "long_double": 16,
+    "size_t": 8,
     "ssize_t": 8, "off_t": 8, "off64_t": 8, "time_t": 8, "wchar_t": 4, "wint_t": 4, "void_p": 8, "voidp": 8,
     "void": 1, "pid_t": 4, "uid_t": 4, "gid_t": 4, "mode_t": 4, "dev_t": 8, "ino_t": 8, "intptr_t": 8, "uintptr_t": 8,
     "ptrdiff_t": 8, "int8_t": 1, "int16_t": 2, "int32_t": 4, "int64_t": 8, "uint8_t": 1, "uint16_t": 2, "uint32_t": 4,
-    "uint64_t": 8, "intmax_t": 8, "uintmax_t": 8, "__int128": 16, "pthread_t": 8, "socklen_t": 4, "char_p": 8, "bool": 1,
+    "uint64_t": 8, "intmax_t": 8, "uintmax_t": 8, "__int128": 16, "pthread_t": 8, "socklen_t": 4, "char_p": 8,
+    "bool": 1,
     "_bool": 1, "fpos_t": 16, "key_t": 4, "size": 8, "pthread_key_t": 4, "int_p": 8, "long_p": 8, "clock_t": 8,
 }  # fmt: skip
 """Bytes of C types on x86-64 Linux, by the names that autoconf gives them."""
 
 TYPES = frozenset(SIZES) | frozenset(
-    "long_long uint_t u_int u_long u_char u_short u_int8_t u_int16_t u_int32_t u_int64_t ulong uint ushort in_addr_t "
+    "long_long uint_t u_int u_long u_char u_short u_int8_t u_int16_t u_int32_t u_int64_t ulong uint ushort in_addr_t "  # noqa: SIM905 - words read better than a list
     "in_port_t sa_family_t sig_atomic_t sigset_t struct_timeval struct_timespec struct_sockaddr_storage "
     "struct_sockaddr_in6 struct_addrinfo struct_stat_st_blksize struct_stat_st_blocks struct_stat_st_rdev "
     "struct_stat_st_mtim struct_stat_st_mtim_tv_nsec struct_tm_tm_zone struct_tm_tm_gmtoff struct_in6_addr "
@@ -38,20 +49,21 @@ TYPES = frozenset(SIZES) | frozenset(
 )
 
 TRUE = frozenset(
-    "stdc_headers _gnu_source _all_source _posix_pthread_semantics _tandem_source __extensions__ prototypes "
-    "time_with_sys_time have_alloca have_variadic_macros have_c99_variadic_macros have_gnuc_varargs have___attribute__ "
-    "have_attribute have_func_attribute_format have_inline have_c_inline have_const have_volatile have_stdarg "
-    "have_va_copy have___va_copy have_builtin_expect have___builtin_expect have___func__ have___function__ "
-    "have_restrict have_visibility have_tls have___thread have_unix have_linux have_ipv6 use_ipv6 inet6 enable_ipv6 "
-    "have_posix_signals have_posix_sigaction have_dirent have_termios have_sockets have_unix_sockets have_pthreads "
-    "have_pthread have_threads have_mmap have_working_mmap have_fork have_working_fork have_vfork have_working_vfork "
-    "have_decl_sys_siglist_0 have_snprintf have_vsnprintf have_c99_snprintf have_ansi_prototypes have_prototypes "
-    "have_langinfo_codeset have_sync_builtins have_gcc_atomics have_strerror_r have_decl_strerror_r strerror_r_char_p "
-    "have_errno_decl have_environ_decl have_sys_errlist_0 have_void have_enum unix linux have_locale have_iconv "
-    "have_lc_messages have_ffs have_isnan have_isinf have_finite have_sincos have_lrint have_lrintf have_gettimeofday "
-    "have_decl_snan have_libm have_libpthread have_libdl have_librt have_libz have_zlib have_libpng have_libjpeg "
-    "have_libc have_dlopen use_mmap use_select have_select have_poll have_epoll have_posix_memalign words_littleendian "
-    "is_little_endian little_endian host_little_endian byteorder_little_endian have_little_endian have_stdint have_math".split()
+    "stdc_headers _gnu_source _all_source _posix_pthread_semantics _tandem_source __extensions__ prototypes "  # noqa: SIM905 - words read better than a list
+    "time_with_sys_time have_alloca have_variadic_macros have_c99_variadic_macros have_gnuc_varargs "
+    "have___attribute__ have_attribute have_func_attribute_format have_inline have_c_inline have_const have_volatile "
+    "have_stdarg have_va_copy have___va_copy have_builtin_expect have___builtin_expect have___func__ "
+    "have___function__ have_restrict have_visibility have_tls have___thread have_unix have_linux have_ipv6 use_ipv6 "
+    "inet6 enable_ipv6 have_posix_signals have_posix_sigaction have_dirent have_termios have_sockets "
+    "have_unix_sockets have_pthreads have_pthread have_threads have_mmap have_working_mmap have_fork "
+    "have_working_fork have_vfork have_working_vfork have_decl_sys_siglist_0 have_snprintf have_vsnprintf "
+    "have_c99_snprintf have_ansi_prototypes have_prototypes have_langinfo_codeset have_sync_builtins have_gcc_atomics "
+    "have_strerror_r have_decl_strerror_r strerror_r_char_p have_errno_decl have_environ_decl have_sys_errlist_0 "
+    "have_void have_enum unix linux have_locale have_iconv have_lc_messages have_ffs have_isnan have_isinf "
+    "have_finite have_sincos have_lrint have_lrintf have_gettimeofday have_decl_snan have_libm have_libpthread "
+    "have_libdl have_librt have_libz have_zlib have_libpng have_libjpeg have_libc have_dlopen use_mmap use_select "
+    "have_select have_poll have_epoll have_posix_memalign words_littleendian is_little_endian little_endian "
+    "host_little_endian byteorder_little_endian have_little_endian have_stdint have_math".split()
 )
 """What holds on Linux with clang and cannot be told from the headers."""
 
@@ -94,8 +106,8 @@ class Configuration:
         name = macro.lower().strip("_") if macro.lower() not in TRUE else macro.lower()
         if name in TRUE or macro.lower() in TRUE:
             return "1"
-        if macro.startswith("SIZEOF_") or macro.startswith("SIZE_OF_"):
-            return str(SIZES.get(name.split("of_", 1)[1], 8))
+        if macro.startswith(("SIZEOF_", "SIZE_OF_")):
+            return str(SIZES.get(name.partition("of_")[2], 8))
         if macro.startswith("ALIGNOF_"):
             return str(min(SIZES.get(name[8:], 8), 16))
         if "have_decl_" in name:
@@ -123,7 +135,11 @@ class Configuration:
         value = self.value(variable)
         if quoted or (value or "").startswith('"'):
             text = (value or "").strip('"') or "dojo"
-            return text if quoted else ("1" if re.search(r"(?i)version|major|minor|micro|patch", variable) else f'"{text}"')
+            return (
+                text
+                if quoted
+                else ("1" if re.search(r"(?i)version|major|minor|micro|patch", variable) else f'"{text}"')
+            )
         if re.search(r"(?i)version|major|revision", variable):
             return "1"
         return value or "0"
@@ -186,8 +202,10 @@ def make_headers(tree: SourceTree) -> list[str]:
         if tree.contains(header) or header in made:
             continue
         text = (tree.root / path).read_text(errors="surrogateescape")
-        (tree.root / header).write_text(configuration.fill(text), errors="surrogateescape")
-        made.append(header)
+        # where a folder has the header's name
+        with contextlib.suppress(IsADirectoryError):
+            (tree.root / header).write_text(configuration.fill(text), errors="surrogateescape")
+            made.append(header)
     if made:
         tree.refresh()
     return made
@@ -210,9 +228,24 @@ def generic_header(headers: Headers) -> str:
     return "".join(f"#ifndef {m}\n#define {m} {v}\n#endif\n" for m, v in values if v is not None)
 
 
-def write_generic_header(tree: SourceTree, name: str) -> None:
-    """Put such a header into the tree's root under a name."""
-    path = Path(tree.root / name)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(generic_header(tree.headers))
-    tree.refresh()
+def put_generic_header(tree: SourceTree, name: str) -> str | None:
+    """Put such a header under a name into a folder of its own, out of sight of units that do not ask for it.
+
+    Returns:
+        The folder, relative to the tree's root; None for a name that no folder can hold.
+    """
+    if name.startswith("/") or ".." in name.split("/"):
+        return None
+    folder = f"{GENERIC}/{name.replace('/', '_')}"
+    path = tree.root / folder / name
+    try:
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(generic_header(tree.headers))
+    except OSError as error:
+        if error.errno not in _NO_NAME:
+            raise
+        return None
+    except ValueError:  # a null byte
+        return None
+    return folder

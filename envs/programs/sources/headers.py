@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import os
 import re
-import shutil
 import subprocess
 import tarfile
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import IO
 
 from compiler_dojo.envs.errors import FetchError
 from compiler_dojo.envs.programs.sources.archive import Archive
+from compiler_dojo.envs.programs.sources.fetching import exclusive
 
 TRIPLE = "x86_64-linux-gnu"
 GCC = "12"
@@ -25,7 +27,7 @@ CPP = (f"usr/include/c++/{GCC}", f"usr/include/{TRIPLE}/c++/{GCC}", f"usr/includ
 """Folders of C++'s standard library."""
 
 COMPILER = frozenset(
-    "stddef.h stdarg.h stdbool.h float.h iso646.h stdalign.h stdnoreturn.h limits.h stdint.h tgmath.h stdatomic.h "
+    "stddef.h stdarg.h stdbool.h float.h iso646.h stdalign.h stdnoreturn.h limits.h stdint.h tgmath.h stdatomic.h "  # noqa: SIM905 - words read better than a list
     "varargs.h cpuid.h unwind.h mm_malloc.h omp.h arm_neon.h altivec.h".split()
 )
 """Headers that clang brings, besides those of x86's intrinsics."""
@@ -48,7 +50,8 @@ class Headers:
     """
 
     def __init__(self, root: Path) -> None:
-        self.root = root
+        # the compiler runs in another folder
+        self.root = Path(os.path.abspath(root))
 
     @functools.cached_property
     def by_name(self) -> dict[str, list[str]]:
@@ -82,14 +85,18 @@ class Headers:
     def functions(self) -> frozenset[str]:
         """Lower-case names that the C library's headers declare or define as something called."""
         kept = self.root / "functions.json"
-        if kept.exists():
+        with contextlib.suppress(OSError, ValueError):
             return frozenset(json.loads(kept.read_text()))
         names: set[str] = set()
         for path in self.paths:
             folder = path.rsplit("/", 1)[0]
             if folder in STANDARD or folder in (f"{STANDARD[1]}/sys", f"{STANDARD[1]}/bits", f"{STANDARD[0]}/arpa"):
                 names.update(name.decode() for name in _FUNCTION.findall((self.root / path).read_bytes()))
-        kept.write_text(json.dumps(sorted(names)))
+        # other processes may read it meanwhile, and the folder may be another user's
+        with contextlib.suppress(OSError), tempfile.TemporaryDirectory(dir=self.root) as temporary:
+            fresh = Path(temporary) / kept.name
+            fresh.write_text(json.dumps(sorted(names)))
+            os.replace(fresh, kept)
         return frozenset(names)
 
     def flags(self, language: str) -> list[str]:
@@ -113,33 +120,58 @@ def fetch_headers(packages: Sequence[tuple[str, str]], archive: Archive, folder:
     """
     root = (folder or archive.folder) / "headers"
     wanted = [list(package) for package in packages]
-    done = root / DONE
-    if done.exists() and json.loads(done.read_text()) == wanted:
-        return Headers(root)
-    root.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with exclusive(root):
+            if not _is_done(root, wanted):
+                _replace(root, wanted, packages, archive)
+    except OSError as error:
+        raise FetchError(
+            f"{root} cannot be written: {error}; free space there, or set DOJO_CACHE to another folder"
+        ) from error
+    return Headers(root)
+
+
+def _is_done(root: Path, wanted: list[list[str]]) -> bool:
+    try:
+        return bool(json.loads((root / DONE).read_text()) == wanted)
+    except (OSError, ValueError):
+        return False
+
+
+def _replace(root: Path, wanted: list[list[str]], packages: Sequence[tuple[str, str]], archive: Archive) -> None:
+    """Unpack headers beside the root, and put them in its place in one step."""
     with tempfile.TemporaryDirectory(dir=root.parent, prefix="headers-") as temporary:
         debs, fresh = Path(temporary) / "debs", Path(temporary) / "headers"
         archive.fetch_binaries(packages, debs)
+        fresh.mkdir()
         for deb in sorted(debs.glob("*.deb")):
             _unpack(deb, fresh)
         (fresh / DONE).write_text(json.dumps(wanted))
-        shutil.rmtree(root, ignore_errors=True)
+        # moved away first: a kill while they are deleted must not leave some of the old ones with their list
+        if root.exists():
+            os.rename(root, Path(temporary) / "old")
         os.rename(fresh, root)
-    return Headers(root)
 
 
 def _unpack(deb: Path, folder: Path) -> None:
     """Unpack a package's headers; links are followed by what they point to, where it is a header too."""
-    folder.mkdir(parents=True, exist_ok=True)
     with subprocess.Popen(["dpkg-deb", "--fsys-tarfile", str(deb)], stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
-        with tarfile.open(fileobj=process.stdout, mode="r|") as members:
-            for member in members:
-                if _HEADER.fullmatch(member.name) and not member.isdev():
-                    members.extract(member, folder, filter="tar")
+        try:
+            _extract(process.stdout, folder)
+            problem = None
+        except (tarfile.TarError, KeyError, EOFError) as error:
+            problem = error
         process.stdout.read()
-    if process.returncode != 0:
-        raise FetchError(f"{deb.name} could not be unpacked: is the disk full?")
+    if process.returncode != 0 or problem is not None:
+        raise FetchError(f"{deb.name} could not be unpacked: {problem or 'it is damaged'}; try again") from problem
+
+
+def _extract(stream: IO[bytes], folder: Path) -> None:
+    with tarfile.open(fileobj=stream, mode="r|") as members:
+        for member in members:
+            if _HEADER.fullmatch(member.name) and not member.isdev():
+                members.extract(member, folder, filter="tar")
 
 
 def _files_below(root: Path) -> Iterator[str]:

@@ -20,6 +20,7 @@ from typing import Any
 
 from compiler_dojo.envs.errors import (
     CompilerFailedError,
+    DatasetError,
     FetchError,
     InvalidProgramError,
     UnknownProgramError,
@@ -38,13 +39,15 @@ from compiler_dojo.envs.programs.sources.unpacking import unpack_sources
 from compiler_dojo.envs.programs.storage import Row, write_part
 
 HOPELESS, HOPE = 40, 0.25
-"""A package of whose first forty units, in random order, less than a quarter compile needs its own build: it is left."""
+"""A package is left when less than a quarter of its first forty units, in random order, compile."""
 
 HASH_DIGITS = 16
 """Digits of a program's SHA-256 that a list of pinned programs keeps."""
 
 OWN_BUILD_SECONDS = 900.0
 """What a package's own build may take; what it has compiled by then counts."""
+
+NO_TEXT = "name is not UTF-8"
 
 CPP_COST = 8
 """Seconds of a C++ unit over those of a C unit: 0.8 against 0.1, in the median."""
@@ -145,26 +148,54 @@ class PackageReport:
 def build_package(job: PackageJob, headers_root: Path, folder: Path) -> PackageReport:
     """Build a package's programs, and write ``KEY.parquet`` and then ``KEY.json`` into a folder.
 
-    A package that has been built before is not built again.
+    A package that has been built before is not built again, unless it could not be unpacked: that may be the disk's
+    fault, or the archive's that is fetched anew.
+
+    Raises:
+        DatasetError: the disk is full, or one of the folders cannot be written; nothing is left of the package then.
+        ToolchainError: there is no clang of libLLVM's version, or no ``prlimit``.
     """
-    done = folder / f"{job.key}.json"
-    if done.exists():
-        return PackageReport.read(done)
+    done, part = folder / f"{job.key}.json", folder / f"{job.key}.parquet"
+    earlier = _earlier(done, part)
+    if earlier is not None:
+        return earlier
+    try:
+        return _build(job, headers_root, done, part)
+    except (OSError, DatasetError) as error:
+        raise DatasetError(
+            f"{job.name} could not be built: {error}; free space in {folder} and {tempfile.gettempdir()} (TMPDIR sets "
+            "another folder for temporary files), and start again: finished packages are kept"
+        ) from error
+
+
+def _build(job: PackageJob, headers_root: Path, done: Path, part: Path) -> PackageReport:
     start = time.monotonic()
     report = PackageReport(job.name, job.version)
-    folder.mkdir(parents=True, exist_ok=True)
+    done.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="dojo-package-") as temporary:
         try:
             root = unpack_sources(job.archive, Path(temporary) / "sources")
         except FetchError as error:
             report.error = str(error)
         else:
-            write_part(str(folder / f"{job.key}.parquet"), _rows(job, root, _headers(headers_root), report))
+            write_part(part, _rows(job, root, _headers(headers_root), report))
     report.seconds = time.monotonic() - start
-    temporary_report = done.with_suffix(".writing")
-    temporary_report.write_text(json.dumps(dataclasses.asdict(report), indent=1, sort_keys=True))
-    os.replace(temporary_report, done)
+    writing = done.with_name(f".{job.key}-{os.getpid()}.writing")
+    try:
+        writing.write_text(json.dumps(dataclasses.asdict(report), indent=1, sort_keys=True))
+        os.replace(writing, done)
+    finally:
+        writing.unlink(missing_ok=True)
     return report
+
+
+def _earlier(done: Path, part: Path) -> PackageReport | None:
+    """The report of an earlier run that was finished; None where there is none that this release can read."""
+    try:
+        report = PackageReport.read(done)
+    except (OSError, ValueError, TypeError):
+        return None
+    return report if part.exists() else None
 
 
 def load_unit(job: PackageJob, unit: str, headers: Headers) -> Program | str:
@@ -259,6 +290,9 @@ def _compiled(job: PackageJob, tree: SourceTree, found: Sequence[str], report: P
             report.untried = len(found) - report.tried
             return
         report.tried += 1
+        if not _is_text(unit):
+            report.reasons[NO_TEXT] = report.reasons.get(NO_TEXT, 0) + 1
+            continue
         if result.module is None:
             report.reasons[result.reason] = report.reasons.get(result.reason, 0) + 1
             report.details[unit] = result.detail
@@ -308,6 +342,15 @@ def _linked(job: PackageJob, tree: SourceTree, found: Sequence[str], report: Pac
     report.details.update(failures)
 
 
+def _is_text(name: str) -> bool:
+    """Whether a name has no bytes that are not UTF-8, which neither URIs nor Parquet can hold."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _chosen(job: PackageJob, found: Sequence[str]) -> list[str]:
     """The units to try: those that are listed, or those that were found or a sample of them, in random order."""
     if job.units is not None:
@@ -330,9 +373,7 @@ def _program(job: PackageJob, unit: str, module: bytes, licenses: Licenses) -> P
         language=LANGUAGES[posixpath.splitext(unit)[1]],
         domain=job.domain,
         project=job.project,
-        provenance=Provenance(
-            job.name, job.version, job.package_source, expression, source, tuple(licenses.files)
-        ),
+        provenance=Provenance(job.name, job.version, job.package_source, expression, source, tuple(licenses.files)),
     )
 
 

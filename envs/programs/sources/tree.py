@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import os
 import posixpath
 import re
@@ -14,15 +15,16 @@ from compiler_dojo.envs.llvm.lowering import LANGUAGES
 from compiler_dojo.envs.programs.sources.headers import STANDARD, Headers
 
 FOREIGN = frozenset(
-    "win32 win windows win64 wince winnt msdos dos djgpp os2 vms openvms mac macos macosx osx darwin carbon cocoa amiga "
-    "amigaos atari beos haiku riscos symbian android ios iphone palm palmos epoc netware mpeix vxworks qnx cygwin mingw "
-    "msvc msvc6 msvc10 vc vc6 vc7 vc8 vc9 vc10 vc++ vcnet visualc visualc6 visualstudio vs2008 vs2010 vs2015 vs2017 w32 pc borland watcom bcc32 solaris sunos hpux aix irix osf1 ultrix freebsd netbsd "
-    "openbsd dragonfly hurd minix neon altivec wasm cuda opencl jni node_modules".split()
+    "win32 win windows win64 wince winnt msdos dos djgpp os2 vms openvms mac macos macosx osx darwin carbon cocoa "  # noqa: SIM905 - words read better than a list
+    "amiga amigaos atari beos haiku riscos symbian android ios iphone palm palmos epoc netware mpeix vxworks qnx "
+    "cygwin mingw msvc msvc6 msvc10 vc vc6 vc7 vc8 vc9 vc10 vc++ vcnet visualc visualc6 visualstudio vs2008 vs2010 "
+    "vs2015 vs2017 w32 pc borland watcom bcc32 solaris sunos hpux aix irix osf1 ultrix freebsd netbsd openbsd "
+    "dragonfly hurd minix neon altivec wasm cuda opencl jni node_modules".split()
 )
 """Folders for platforms that programs are not compiled for here."""
 
 _FOREIGN_STEM = re.compile(
-    r"(?i).*[-_.](win(32|64|dows|ce|nt)?|w32|dos|os2|vms|mac|macos|macosx|osx|darwin|cocoa|amiga|beos|haiku|symbian|android|"
+    r"(?i).*[-_.](windows|win(32|64|ce|nt)?|w32|dos|os2|vms|mac|macos|macosx|osx|darwin|cocoa|amiga|beos|haiku|symbian|android|"
     r"solaris\d?|sunos\d?|hpux\d*|aix\d?|irix\d?|osf1?|ultrix|(free|net|open|dragonfly)bsd\d?|hurd|qnx|cygwin|mingw|neon|"
     r"altivec|vsx|msa|arm|aarch64|ppc|mips|sparc|sysctl|kstat|mach)$"
 )
@@ -123,7 +125,9 @@ class SourceTree:
 
     def _walk(self) -> Iterator[str]:
         for folder, folders, names in os.walk(self.root):
-            folders[:] = [name for name in folders if not name.startswith(".") and not os.path.islink(f"{folder}/{name}")]
+            folders[:] = [
+                name for name in folders if not name.startswith(".") and not os.path.islink(f"{folder}/{name}")
+            ]
             relative = os.path.relpath(folder, self.root)
             prefix = "" if relative == "." else f"{relative}/"
             yield from (prefix + name for name in names if os.path.isfile(f"{folder}/{name}"))
@@ -249,6 +253,7 @@ def _nearest(paths: list[str], unit: str) -> str | None:
     parts = unit.split("/")[:-1]
 
     def key(path: str) -> tuple[int, int, str]:
-        return (-len(os.path.commonprefix([parts, path.split("/")[:-1]])), path.count("/"), path)
+        shared = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(parts, path.split("/")[:-1], strict=False))
+        return (-len(list(shared)), path.count("/"), path)
 
     return min(paths, key=key)

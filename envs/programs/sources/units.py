@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import posixpath
 import re
 import shutil
+import signal
 import subprocess
-from collections.abc import Iterator, Sequence
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -15,7 +18,7 @@ from typing import NamedTuple
 from compiler_dojo.envs.errors import ToolchainError
 from compiler_dojo.envs.llvm.lowering import LANGUAGES, check_lowering, find_clang
 from compiler_dojo.envs.llvm.sandbox import without_network
-from compiler_dojo.envs.programs.sources.configuration import STRINGS, make_headers, write_generic_header
+from compiler_dojo.envs.programs.sources.configuration import STRINGS, make_headers, put_generic_header
 from compiler_dojo.envs.programs.sources.tree import SourceTree, is_foreign
 
 # what compilers took for granted when much of this code was written
@@ -48,11 +51,17 @@ PORTABILITY = {
 MISSING = re.compile(r"fatal error: '([^']+)' file not found")
 UNDECLARED = re.compile(r"error: use of undeclared identifier '(\w+)'")
 UNKNOWN_TYPE = re.compile(r"error: unknown type name '(\w+)'")
-OLD_CPP = re.compile(r"ISO C\+\+(?:11|17|20) does not allow|no template named 'auto_ptr'|no member named '(?:ptr_fun|mem_fun|bind2nd|unary_function|binary_function|auto_ptr|random_shuffle)'")
+OLD_CPP = re.compile(
+    r"ISO C\+\+(?:11|17|20) does not allow|no template named 'auto_ptr'|"
+    r"no member named '(?:ptr_fun|mem_fun|bind2nd|unary_function|binary_function|auto_ptr|random_shuffle)'"
+)
 EXPECTED_STRING = re.compile(r"error: expected (?:expression|'\)'|';')")
-CONFIGURATION_NAME = re.compile(r"(?i)(^|/)[\w-]*(config|conf|version|features?|build_?info|platform|defs|autoconf|setup)[\w-]*\.h$")
+CONFIGURATION_NAME = re.compile(
+    r"(?i)(^|/)[\w-]*(config|conf|version|features?|build_?info|platform|defs|autoconf|setup)[\w-]*\.h$"
+)
 
 TRIES = 4
+TOO_MUCH = "too much bitcode"
 
 
 @dataclass(frozen=True)
@@ -60,7 +69,7 @@ class CompileLimits:
     """What compiling one unit may use.
 
     Attributes:
-        seconds: wall-clock time of all tries together is at most four times this.
+        seconds: wall-clock time of one try, of which there are at most four.
         memory: bytes of address space.
         output: bytes of bitcode.
     """
@@ -94,6 +103,7 @@ class _Attempt:
     late: list[str]
     system: list[str]
     defines: dict[str, str] = field(default_factory=dict)
+    made_up: dict[str, str] = field(default_factory=dict)
     prelude: bool = False
     standard: str = ""
 
@@ -118,18 +128,16 @@ class UnitCompiler:
         self._prlimit = shutil.which("prlimit")
         if self._prlimit is None:
             raise ToolchainError("units are compiled under limits of memory by prlimit: apt-get install util-linux")
-        self._made = set(make_headers(tree))
+        make_headers(tree)
         self._configured = any(re.search(r"(^|/)config\.h$", path) for path in tree.files)
 
     def compile(self, unit: str) -> UnitResult:
         """Compile a unit, up to four times with what the compiler's complaints call for."""
         includes = self._tree.includes(unit)
+        attempt = _Attempt(list(includes.folders), list(includes.late), list(includes.system))
         for name in includes.missing:
             if CONFIGURATION_NAME.search(name) and not is_foreign(name):
-                self._make_generic(name)
-        if any(CONFIGURATION_NAME.search(name) for name in includes.missing):
-            includes = self._tree.includes(unit)
-        attempt = _Attempt(list(includes.folders), list(includes.late), list(includes.system))
+                self._make_up(attempt, name)
         detail, reason = "", "other"
         for tries in range(1, TRIES + 1):
             status, module, errors = self._run(unit, attempt)
@@ -148,15 +156,15 @@ class UnitCompiler:
             f"--cpu={int(limits.seconds) + 1}", self._clang, *self._flags, *self._tree.headers.flags(language),
             *self._arguments(attempt, language), "-emit-llvm", "-c", f"./{unit}", "-o", "-",
         ]  # fmt: skip
-        environment = {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "SOURCE_DATE_EPOCH": "0", "TMPDIR": os.environ.get("TMPDIR", "/tmp")}
-        try:
-            done = subprocess.run(
-                command, cwd=self._tree.root, capture_output=True, check=False, timeout=limits.seconds,
-                env=environment, stdin=subprocess.DEVNULL,
-            )  # fmt: skip
-        except subprocess.TimeoutExpired:
-            return None, b"", f"more than {limits.seconds:.0f} s"
-        return done.returncode, done.stdout, done.stderr.decode(errors="replace")
+        # where the compiler leaves its reports of crashes
+        with tempfile.TemporaryDirectory(prefix="dojo-unit-") as scratch:
+            environment = {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "SOURCE_DATE_EPOCH": "0", "TMPDIR": scratch}
+            status, module, errors = _run_limited(command, self._tree.root, environment, limits.seconds)
+        if status is None:
+            return None, b"", f"more than {limits.seconds:g} s"
+        if len(module) >= limits.output:
+            return None, b"", f"{TOO_MUCH}: more than {limits.output >> 20} MB"
+        return status, module, errors
 
     def _arguments(self, attempt: _Attempt, language: str) -> Iterator[str]:
         if attempt.standard:
@@ -164,11 +172,11 @@ class UnitCompiler:
         elif language == "c":
             yield "-std=gnu17"
         yield "-D_GNU_SOURCE"
-        if self._configured:
+        if self._configured or any(name.endswith("config.h") for name in attempt.made_up):
             yield "-DHAVE_CONFIG_H"
         for name, value in attempt.defines.items():
             yield f"-D{name}={value}"
-        for folder in attempt.folders:
+        for folder in (*attempt.folders, *attempt.made_up.values()):
             yield f"-I./{folder}"
         for folder in attempt.late:
             yield from (f"-iquote./{folder}", "-idirafter", f"./{folder}")
@@ -184,7 +192,7 @@ class UnitCompiler:
         for name in MISSING.findall(errors):
             changed |= self._supply(attempt, unit, name)
         if OLD_CPP.search(errors) and not attempt.standard and LANGUAGES[posixpath.splitext(unit)[1]] == "c++":
-            attempt.standard = "gnu++14" if "gnu++14" != attempt.standard else "gnu++98"
+            attempt.standard = "gnu++14"
             changed = True
         names = [*UNDECLARED.findall(errors), *UNKNOWN_TYPE.findall(errors)]
         for name in dict.fromkeys(names):
@@ -194,9 +202,8 @@ class UnitCompiler:
             elif STRINGS.match(name) and name.isupper() and name not in attempt.defines:
                 attempt.defines[name] = '"1.0"' if "VERSION" in name else '"dojo"'
                 changed = True
-        if names and not attempt.prelude and not all(name in attempt.defines for name in names):
-            attempt.prelude = changed = True
-        elif "call to undeclared" in errors and not attempt.prelude:
+        unknown = any(name not in attempt.defines for name in names) or "call to undeclared" in errors
+        if unknown and not attempt.prelude:
             attempt.prelude = changed = True
         return changed
 
@@ -208,24 +215,57 @@ class UnitCompiler:
             if folder not in (*attempt.folders, *attempt.late):
                 attempt.folders.append(folder)
                 return True
-        if CONFIGURATION_NAME.search(name) and name not in self._made:
-            return self._make_generic(name)
-        return False
+        return CONFIGURATION_NAME.search(name) is not None and self._make_up(attempt, name)
 
-    def _make_generic(self, name: str) -> bool:
-        if name in self._made or name.startswith(("/", "..")) or self._tree.contains(name):
+    def _make_up(self, attempt: _Attempt, name: str) -> bool:
+        """Give a unit a header of this name that its package would have made; False when it has one."""
+        folder = None if name in attempt.made_up else put_generic_header(self._tree, name)
+        if folder is None:
             return False
-        self._made.add(name)
-        write_generic_header(self._tree, name)
-        self._configured = self._configured or name.endswith("config.h")
+        attempt.made_up[name] = folder
         return True
+
+
+def _run_limited(
+    command: Sequence[str], folder: Path, environment: Mapping[str, str], seconds: float
+) -> tuple[int | None, bytes, str]:
+    """Exit status, None out of time, and what a command writes; none of its processes outlive it."""
+    # a limit on the size of files holds for a file in memory, and for a pipe it does not
+    with open(os.memfd_create("output"), "w+b") as output:
+        process = subprocess.Popen(
+            command,
+            cwd=folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+        status: int | None = None
+        errors = b""
+        with process:
+            try:
+                _, errors = process.communicate(timeout=seconds)
+                status = process.returncode
+            except subprocess.TimeoutExpired:
+                pass
+            finally:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+        output.seek(0)
+        return status, output.read(), errors.decode(errors="replace")
 
 
 def reason_of(status: int | None, errors: str) -> tuple[str, str]:
     """Why a unit did not compile, in a few words, and the compiler's first error."""
-    first = next((line for line in errors.splitlines() if "error:" in line), errors.strip()[:200])
+    lines = errors.splitlines()
+    position = next((number for number, line in enumerate(lines) if "error:" in line), len(lines))
+    first = lines[position] if position < len(lines) else errors.strip()[:200]
+    quoted = "".join(lines[position + 1 : position + 2])  # the line of source that it is about
     detail = re.sub(r"^\S+?: ", "", first)[:200]
     missing = MISSING.search(errors)
+    if errors.startswith(TOO_MUCH):
+        return TOO_MUCH, detail
     if status is None:
         return "time-out", detail
     if missing:
@@ -236,9 +276,8 @@ def reason_of(status: int | None, errors: str) -> tuple[str, str]:
         return "unknown type", detail
     if UNDECLARED.search(errors):
         return "undeclared identifier", detail
-    if re.search(r"error: [\"#]?.*(#error|\berror\b)", first) or re.search(r"^\S+: error: \"", first):
+    if re.match(r"\s*\d*\s*\|?\s*#\s*error\b", quoted):
         return "#error", detail
     if re.search(r"error: (expected|unknown|unterminated|invalid|missing|extraneous|a parameter list)", first):
         return "syntax", detail
     return "other", detail
-

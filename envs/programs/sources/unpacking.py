@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import contextlib
 import gzip
 import lzma
 import os
@@ -20,6 +21,7 @@ from compiler_dojo.envs.programs.sources.fetching import exclusive
 
 SOURCES_BYTES = 1 << 30
 """What :func:`unpack_sources` unpacks a package to at most."""
+SOURCE_MEMBERS = 1_000_000
 SOURCE_BYTES = 16 << 20
 """The largest file that it keeps; the largest C files of Debian have 10 MB."""
 
@@ -83,14 +85,14 @@ def unpack_sources(archive: Path, folder: Path) -> Path:
 
     Raises:
         FetchError: the archive is truncated or damaged, or of an unknown kind.
-        UnsafeArchiveError: it unpacks to more than 1 GB.
+        UnsafeArchiveError: it unpacks to more than 1 GB or a million files.
     """
-    folder.mkdir(parents=True)
     try:
+        folder.mkdir(parents=True)
         (_unpack_zip if archive.suffix == ".zip" else _unpack_tar)(archive, folder)
     except (*_DAMAGE, zipfile.BadZipFile, NotImplementedError, RuntimeError, ValueError) as error:
         if isinstance(error, OSError) and error.errno is not None:
-            raise FetchError(f"{archive.name} could not be unpacked: {error.strerror}") from error
+            raise FetchError(f"{archive.name} could not be unpacked into {folder.parent}: {error.strerror}") from error
         raise FetchError(f"{archive.name} is truncated or damaged: delete {archive} and fetch it again") from error
     inside = list(folder.iterdir())
     return inside[0] if len(inside) == 1 and inside[0].is_dir() else folder
@@ -98,15 +100,29 @@ def unpack_sources(archive: Path, folder: Path) -> Path:
 
 def _unpack_tar(archive: Path, folder: Path) -> None:
     total = 0
+    links: list[tarfile.TarInfo] = []
     with tarfile.open(archive) as members:
-        for member in members:
+        for count, member in enumerate(members):
+            if count >= SOURCE_MEMBERS:
+                raise UnsafeArchiveError(
+                    f"{archive.name} unpacks to more than {SOURCE_MEMBERS:,} files: it is left out"
+                )
             if not (member.isfile() or member.issym() or member.islnk()) or member.size > SOURCE_BYTES:
                 continue
             total = _added(total, member.size, archive)
-            try:
-                members.extract(member, folder, filter="data")
-            except (tarfile.FilterError, KeyError, FileExistsError, IsADirectoryError, NotADirectoryError):
-                continue  # a link out of the tree or to nothing, or an absolute path
+            if member.isfile():
+                _extract_if_safe(members, member, folder)
+            else:
+                links.append(member)
+        # last, so that no file is written through a link: some releases of tarfile are deceived about where links lead
+        for link in links:
+            _extract_if_safe(members, link, folder)
+
+
+def _extract_if_safe(members: tarfile.TarFile, member: tarfile.TarInfo, folder: Path) -> None:
+    # not a link out of the tree or to nothing, an absolute path, or two members of one name
+    with contextlib.suppress(tarfile.FilterError, KeyError, FileExistsError, IsADirectoryError, NotADirectoryError):
+        members.extract(member, folder, filter="data")
 
 
 def _unpack_zip(archive: Path, folder: Path) -> None:
