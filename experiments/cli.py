@@ -7,7 +7,7 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.box import SIMPLE_HEAD
@@ -17,6 +17,8 @@ from rich.progress import track
 from rich.table import Table
 
 from compiler_dojo.envs.errors import DojoError, InvalidConfigError
+from compiler_dojo.experiments import programs_cli
+from compiler_dojo.experiments.terminal import AsJson, console, print_json
 
 app = typer.Typer(
     name="dojo",
@@ -27,8 +29,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-console = Console()
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+app.add_typer(programs_cli.app, name="programs")
 
 
 def main() -> None:
@@ -42,10 +43,6 @@ def main() -> None:
         sys.exit(1)
 
 
-def _print_json(value: Any) -> None:
-    print(json.dumps(value, indent=1))
-
-
 @app.command()
 def doctor(as_json: AsJson = False) -> None:
     """Show which libLLVM, clang and packages are in use, what is missing, and the command that brings it.
@@ -56,7 +53,7 @@ def doctor(as_json: AsJson = False) -> None:
 
     findings = list(examine())
     if as_json:
-        _print_json([finding._asdict() for finding in findings])
+        print_json([finding._asdict() for finding in findings])
     else:
         table = Table("", "found", "to get it")
         for finding in findings:
@@ -65,36 +62,6 @@ def doctor(as_json: AsJson = False) -> None:
         console.print(table)
     if any(finding.required and finding.found is None for finding in findings):
         raise typer.Exit(1)
-
-
-@app.command()
-def programs(
-    programs: Annotated[str, typer.Argument(help="A set, a file or a glob.")] = "bundled", as_json: AsJson = False
-) -> None:
-    """List programs with their sizes.
-
-    Examples: `dojo programs`, `dojo programs bundled/test`, `dojo programs 'src/*.c'`
-    """
-    from compiler_dojo.envs.prepared import prepare
-    from compiler_dojo.envs.programs import load_programs
-
-    rows = []
-    for program in track(load_programs(programs), "measuring", console=Console(stderr=True), transient=True):
-        prepared = prepare(program)
-        sizes = {level: prepared.cost("instruction_count", level) for level in ("O0", "Oz", "O3")}
-        rows.append(
-            {"uri": program.uri, "language": program.language, **sizes, "text_Oz": prepared.cost("text_size", "Oz")}
-        )
-    if as_json:
-        _print_json(rows)
-        return
-    table = Table("program", "language", title=escape(f"{programs}: IR instructions and bytes of .text"))
-    for column in ("O0", "-Oz", "-O3", ".text -Oz"):
-        table.add_column(column, justify="right")
-    for row in rows:
-        numbers = (f"{row[key]:.0f}" for key in ("O0", "Oz", "O3", "text_Oz"))
-        table.add_row(str(row["uri"]), str(row["language"]), *numbers)
-    console.print(table)
 
 
 @app.command()
@@ -116,7 +83,7 @@ def passes(
 
     if prove is None:
         if as_json:
-            _print_json([{**item._asdict(), "pipeline": item.pipeline} for item in PASSES])
+            print_json([{**item._asdict(), "pipeline": item.pipeline} for item in PASSES])
             return
         table = Table("action", "pass", "scope", "in size", title="`opt -passes=` text of each action", box=SIMPLE_HEAD)
         for index, item in enumerate(PASSES):
@@ -132,7 +99,7 @@ def passes(
     idle = [item.name for item in PASSES if not any(proof.changed[item.name] for proof in proofs)]
     executions = sum(proof.executions for proof in proofs)
     if as_json:
-        _print_json({"proofs": [proof._asdict() for proof in proofs], "idle": idle})
+        print_json({"proofs": [proof._asdict() for proof in proofs], "idle": idle})
     else:
         for problem in problems:
             console.print(escape(" ".join(problem)), style="red")
@@ -204,7 +171,7 @@ def evaluate(
             write_records(out / RECORDS, [record])
     rows = rows_of(records)
     if as_json:
-        _print_json({"rows": rows_as_mappings(rows), "records": [dataclasses.asdict(record) for record in records]})
+        print_json({"rows": rows_as_mappings(rows), "records": [dataclasses.asdict(record) for record in records]})
         return
     if episodes == 1:
         console.print(program_table(records))
@@ -231,7 +198,7 @@ def validate(
     results = list(progress)
     summary = summarize(results)
     if as_json:
-        _print_json(summary)
+        print_json(summary)
     else:
         for line, style in summary_lines(summary):
             console.print(escape(line), style=style)
@@ -270,7 +237,7 @@ def fuzz(
             progress.update(task, completed=state.steps, description=f"{len(campaign.corpus)} kept, {found} found")
     figures = summary(campaign)
     if as_json:
-        _print_json(figures)
+        print_json(figures)
     else:
         for table in tables(figures, f"findings in {out}"):
             console.print(table)
@@ -297,7 +264,7 @@ def reduce(
         done = reduce_reproducer(reproducer, out, seconds)
     if as_json:
         fields = {"folder": str(done.folder), "before": done.before._asdict(), "after": done.after._asdict()}
-        _print_json({**fields, "skipped": done.skipped, "command": done.command})
+        print_json({**fields, "skipped": done.skipped, "command": done.command})
         return
     if done.skipped is not None:
         console.print(f"the program was not made smaller: {escape(done.skipped)}", soft_wrap=True)
@@ -371,7 +338,7 @@ def bench_env(
             "memory": dataclasses.asdict(results.memory),
             "peer": [dataclasses.asdict(item) for item in theirs],
         }
-        _print_json(values)
+        print_json(values)
         return
     bench_report.report_sizes(sizes, console)
     if peer or theirs:

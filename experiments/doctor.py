@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -11,10 +12,13 @@ from typing import NamedTuple
 from compiler_dojo.envs.errors import DojoError, NativeLibraryError
 from compiler_dojo.envs.llvm.execution import find_linker
 from compiler_dojo.envs.llvm.library import find_libllvm, find_native_library, load_library
-from compiler_dojo.envs.llvm.lowering import clang_version, find_clang
+from compiler_dojo.envs.llvm.lowering import clang_version, find_clang, find_flang
+from compiler_dojo.envs.llvm.rustc import find_rustc
 from compiler_dojo.envs.llvm.sandbox import CONFINES, find_sandbox
 from compiler_dojo.envs.llvm.sanitizers import find_sanitizer
+from compiler_dojo.envs.llvm.tools import find_llvm_tool
 from compiler_dojo.envs.programs import load_programs
+from compiler_dojo.envs.programs.sources.archive import APT_HELPER
 
 
 class Finding(NamedTuple):
@@ -49,10 +53,13 @@ def examine() -> Iterator[Finding]:
         required=False,
     )
     yield _try("bundled programs", lambda: f"{len(load_programs('bundled'))} programs", "make programs", required=True)
+    yield from _sources()
     for package, extra, purpose in (
         ("stable-baselines3", "sb3", "training"),
         ("torch", "sb3", "trained policies"),
         ("ray", "rllib", "clusters"),
+        ("pyarrow", "programs", "stored sets of programs"),
+        ("datasets", "compile", "the ComPile data set, compile://"),
     ):
         remedy = f"pip install 'compiler-dojo[{extra}]'  ({purpose})"
         yield _try(package, partial(importlib.metadata.version, package), remedy, required=False)
@@ -65,6 +72,19 @@ def _sandbox() -> Finding:
         return Finding("sandbox", f"bubblewrap: {CONFINES['bubblewrap']}", "apt-get install bubblewrap", required=False)
     remedy = f"apt-get install bubblewrap  (programs run with {CONFINES[sandbox.kind]})\n{sandbox.refused}"
     return Finding("sandbox", None, remedy, required=False)
+
+
+def _sources() -> Iterator[Finding]:
+    """What programs are got with, beside clang."""
+    apt = APT_HELPER if os.access(APT_HELPER, os.X_OK) else None
+    remedy = "comes with Debian and Ubuntu  (debian:// and the standard corpora need it)"
+    yield Finding("apt", apt, remedy, required=False)
+    remedy = "apt-get install csmith libcsmith-dev  (random programs, csmith://)"
+    yield Finding("csmith", shutil.which("csmith"), remedy, required=False)
+    remedy = "apt-get install llvm-19  (linking whole programs, llvm-stress://)"
+    yield _try("llvm-link", lambda: find_llvm_tool("llvm-link"), remedy, required=False)
+    yield _try("flang", find_flang, "apt-get install flang-19  (Fortran files)", required=False)
+    yield _try("rustc", find_rustc, "rustup toolchain install 1.85, and DOJO_RUSTC  (Rust files)", required=False)
 
 
 def _try(subject: str, look: Callable[[], str], remedy: str, *, required: bool) -> Finding:

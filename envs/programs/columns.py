@@ -125,11 +125,15 @@ def row_of(values: Mapping[str, Any]) -> Row:
     Raises:
         DatasetError: the content is not what was hashed when it was stored.
     """
-    measurement = Measurement(
+    return Row(program_of(values[CONTENT], values), measurement_of(values))
+
+
+def measurement_of(values: Mapping[str, Any]) -> Measurement:
+    """The measurement of a row of a file of ours."""
+    return Measurement(
         **{name: values[name] for name in (*COUNTS, "structural_hash", "llvm_version")},
         function_hashes=tuple(values["function_hashes"]),
     )
-    return Row(program_of(values[CONTENT], values), measurement)
 
 
 def batch_of(rows: Sequence[Row]) -> pa.RecordBatch:

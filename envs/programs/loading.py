@@ -19,8 +19,8 @@ from compiler_dojo.envs.programs.program_set import GivenSource, ProgramSet, Pro
 from compiler_dojo.envs.programs.selection import GLOB_CHARACTERS, Selection, origin_of, split_query
 from compiler_dojo.envs.programs.sources import files
 
-STANDARD_CORPORA = ("corpus-train", "corpus-valid", "corpus-test", "whole-test", "corpus-mini")
-"""Sets that ``dojo programs build corpus`` builds."""
+STANDARD_CORPORA = ("corpus-train", "corpus-valid", "corpus-test", "whole-test", "corpus-mini", "corpus-tiny")
+"""Sets that ``dojo programs build`` makes from committed lists."""
 
 _SCHEME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9+._-]*://")
 
@@ -96,7 +96,7 @@ def _sources_of(name: str, lowering: str) -> Sequence[ProgramSource]:
     if _holds_set(path):
         return _stored(path)
     if name in STANDARD_CORPORA and not os.path.exists(name):
-        raise UnknownProgramError(f"{name} is not built on this machine: `dojo programs build corpus` builds it")
+        raise UnknownProgramError(f"{name} is not built on this machine: `dojo programs build {name}` builds it")
     sources = files.matching(name, lowering)
     if not sources:
         known = ["bundled", "bundled/train", "bundled/test", *STANDARD_CORPORA, *named_sets()]

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from compiler_dojo.envs.errors import DatasetError
-from compiler_dojo.envs.programs.columns import CONTENT, LIGHT, Row, program_of, row_of
+from compiler_dojo.envs.programs.columns import CONTENT, LIGHT, Row, measurement_of, program_of, row_of
 from compiler_dojo.envs.programs.manifest import AGAIN, MANIFEST, Manifest
+from compiler_dojo.envs.programs.measure import Measurement
 from compiler_dojo.envs.programs.program import Program
 from compiler_dojo.envs.programs.selection import Facts
 
@@ -183,6 +184,16 @@ class StoredPrograms:
             return None
         return row_of({**self.values(row), **self._group(row, (CONTENT, "function_hashes"))})
 
+    def measurement(self, row: int) -> Measurement | None:
+        """Read a program's measurements without the program; None when the files hold none.
+
+        Raises:
+            DatasetError: the files were damaged or replaced meanwhile.
+        """
+        if self.column("instructions_o0")[row] is None:
+            return None
+        return measurement_of({**self.values(row), **self._group(row, ("function_hashes",))})
+
     def _group(self, row: int, columns: tuple[str, ...]) -> dict[str, Any]:
         """Columns that are not in the index."""
         file = bisect.bisect_right(self._starts, row) - 1
@@ -293,6 +304,23 @@ class StoredSource:
             DatasetError: the files were damaged or replaced meanwhile.
         """
         return self._programs.row(self._number)
+
+    def values(self) -> dict[str, Any]:
+        """The light columns of the program's row (:data:`columns.LIGHT`), without reading the program."""
+        return self._programs.values(self._number)
+
+    def measurement(self) -> Measurement | None:
+        """The program's measurements, without reading the program; None when they were not stored.
+
+        Raises:
+            DatasetError: the files were damaged or replaced meanwhile.
+        """
+        return self._programs.measurement(self._number)
+
+    @property
+    def manifest(self) -> Manifest | None:
+        """The manifest of the set, or None for files that are no set of ours."""
+        return self._programs.manifest
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, StoredSource) and self._identity() == other._identity()

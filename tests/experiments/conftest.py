@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 from experiments_support import Dojo, Done, MakeRecord, Run, run_dojo
-from rich.console import Console
 
 from compiler_dojo.experiments import cli
 from compiler_dojo.experiments.records import EpisodeRecord
+from compiler_dojo.experiments.terminal import console
 
 
 @pytest.fixture(scope="session")
@@ -50,7 +50,7 @@ def make_record() -> MakeRecord:
 def dojo(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Dojo:
     """Runs ``dojo`` in this process, as the installed command does, with room for wide tables."""
     # the command's own console has the width that the terminal had when the module was imported
-    monkeypatch.setattr(cli, "console", Console(width=200))
+    monkeypatch.setattr(console, "width", 200)
     monkeypatch.setenv("COLUMNS", "200")
 
     def run(*arguments: object) -> Done:

@@ -10,7 +10,6 @@ import pytest
 from experiments_support import Dojo, Run, run_dojo, table_row
 
 from compiler_dojo.envs.llvm.sandbox import find_sandbox
-from compiler_dojo.envs.prepared import prepare
 from compiler_dojo.envs.programs import load_programs
 from compiler_dojo.experiments.doctor import examine
 from compiler_dojo.experiments.evaluation import rows_as_mappings, rows_of
@@ -20,9 +19,7 @@ URI = "bundled://graphs/union_find"
 SET = "bundled/simulation"
 
 
-@pytest.mark.parametrize(
-    "command", ["doctor", "programs", "train", "evaluate", "validate", "fuzz", "reduce", "bench env"]
-)
+@pytest.mark.parametrize("command", ["doctor", "train", "evaluate", "validate", "fuzz", "reduce", "bench env"])
 def test_help__of_every_command_shows_an_example(dojo: Dojo, command: str) -> None:
     for option in ("--help", "-h"):
         done = dojo(*command.split(), option)
@@ -32,12 +29,12 @@ def test_help__of_every_command_shows_an_example(dojo: Dojo, command: str) -> No
         assert f"dojo {command}" in text.split("Example", 1)[1]
 
 
-@pytest.mark.parametrize("arguments", [[], ["--help"], ["bench"]])
+@pytest.mark.parametrize("arguments", [[], ["--help"], ["bench"], ["programs"]])
 def test_help__is_what_no_arguments_show(dojo: Dojo, arguments: list[str]) -> None:
     done = dojo(*arguments)
     text = done.out + done.err
     assert "Usage: " in text
-    assert ("evaluate" in text) == (arguments != ["bench"])
+    assert ("evaluate" in text) == (arguments not in (["bench"], ["programs"]))
 
 
 def test_dojo__an_unknown_command_or_option_is_a_usage_error(dojo: Dojo) -> None:
@@ -45,28 +42,6 @@ def test_dojo__an_unknown_command_or_option_is_a_usage_error(dojo: Dojo) -> None
         done = dojo(*arguments)
         assert done.status == 2
         assert "Error" in done.err
-
-
-def test_programs__lists_every_program_with_its_sizes(dojo: Dojo) -> None:
-    table, as_json = dojo("programs", SET), dojo("programs", SET, "--json")
-    assert (table.status, as_json.status) == (0, 0)
-    rows = json.loads(as_json.out)
-    assert [row["uri"] for row in rows] == list(load_programs(SET).uris)
-    for row, program in zip(rows, load_programs(SET), strict=True):
-        prepared = prepare(program)
-        counts = [prepared.cost("instruction_count", level) for level in ("O0", "Oz", "O3")]
-        assert [row["O0"], row["Oz"], row["O3"]] == counts
-        assert row["text_Oz"] == prepared.cost("text_size", "Oz")
-        numbers = [f"{number:.0f}" for number in (*counts, row["text_Oz"])]
-        assert table_row(table.out, program.uri) == [program.uri, program.language, *numbers]
-
-
-def test_programs__shows_a_glob_with_brackets_as_it_is(
-    dojo: Dojo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    Path("a.c").write_text("int one(void) { return 1; }\n")
-    assert "[ab].c: IR instructions" in dojo("programs", "[ab].c").out
 
 
 @pytest.mark.parametrize(
@@ -214,7 +189,7 @@ MISTAKES = [
     (["train", "--preset", "debugs", "--out", "run"], "InvalidConfigError: no preset 'debugs': did you mean 'debug'"),
     (["train", "--preset", "debug", "--out", "run", "--set", "stps=1"], "InvalidConfigError: unknown setting 'stps'"),
     (["train", "--preset", "absent.yaml", "--out", "run"], "InvalidConfigError: cannot read the preset absent.yaml"),
-    (["programs", "absent.c"], "UnknownProgramError: no program matches 'absent.c'"),
+    (["programs", "list", "absent.c"], "UnknownProgramError: no program matches 'absent.c'"),
     (["validate", "absent"], "InvalidRecordError: no records at absent: "),
 ]
 
@@ -240,7 +215,7 @@ def test_mistake__reaches_the_shell_as_status_1_without_a_traceback() -> None:
 
 
 def test_mistake__without_libllvm_says_how_to_get_it() -> None:
-    done = run_dojo("programs", URI, DOJO_LIBLLVM="/nonexistent", COLUMNS="1000")
+    done = run_dojo("programs", "list", URI, DOJO_LIBLLVM="/nonexistent", COLUMNS="1000")
     assert (done.status, done.out) == (1, "")
     assert done.err.strip().startswith("NativeLibraryError: cannot use libLLVM: /nonexistent: cannot open shared")
     assert "apt-get install libllvm19" in done.err

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from experiments_support import Dojo, run_dojo
 from compiler_dojo.envs.llvm.library import load_library
 from compiler_dojo.envs.llvm.sandbox import find_sandbox
 from compiler_dojo.envs.programs import load_programs
+from compiler_dojo.experiments import doctor
 from compiler_dojo.experiments.doctor import Finding, examine
 
 
@@ -45,6 +47,24 @@ def test_examine__an_absent_package_has_its_extra(monkeypatch: pytest.MonkeyPatc
         "torch", None, "pip install 'compiler-dojo[sb3]'  (trained policies)", required=False
     )
     assert findings["ray"].remedy.startswith("pip install 'compiler-dojo[rllib]'")
+
+
+def test_examine__finds_what_programs_are_got_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    findings = {finding.subject: finding for finding in examine()}
+    assert findings["csmith"].found == shutil.which("csmith")
+    assert findings["pyarrow"].found == importlib.metadata.version("pyarrow")
+    assert findings["pyarrow"].remedy == "pip install 'compiler-dojo[programs]'  (stored sets of programs)"
+    assert findings["datasets"].remedy.startswith("pip install 'compiler-dojo[compile]'")
+    monkeypatch.setattr(doctor, "APT_HELPER", "/nonexistent")
+    monkeypatch.setenv("PATH", "/nonexistent")
+    absent = {finding.subject: finding for finding in examine()}
+    for name, remedy in (
+        ("apt", "comes with Debian and Ubuntu"),
+        ("csmith", "apt-get install csmith libcsmith-dev"),
+        ("llvm-link", "apt-get install llvm-"),
+    ):
+        assert absent[name].found is None
+        assert absent[name].remedy.startswith(remedy)
 
 
 def test_doctor__prints_a_table_and_succeeds_where_everything_required_is_there(dojo: Dojo) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from compiler_dojo.envs.errors import UnknownProgramError, did_you_mean
-from compiler_dojo.envs.programs.program import Program, RunSpecification
+from compiler_dojo.envs.programs.program import Program, Provenance, RunSpecification
 
 FOLDER = Path(__file__).parent
 MANIFEST = FOLDER / "manifest.json"
@@ -54,6 +54,7 @@ def _load(source: BundledSource) -> Program:
         domain=source.key.split("/")[0],
         run=RunSpecification(output=entry["output"]),
         source=FOLDER / entry["source"],
+        provenance=Provenance(license_expression="MIT", license_source="suite"),
     )
 
 

@@ -41,7 +41,7 @@ def test_name__of_a_set_comes_before_a_folder_and_loses_to_a_longer_path(named, 
 
 @pytest.mark.parametrize("name", loading.STANDARD_CORPORA)
 def test_name__of_a_standard_corpus_says_how_to_build_it(data_folder, name) -> None:
-    with pytest.raises(UnknownProgramError, match=f"{name} is not built on this machine: `dojo programs build corpus`"):
+    with pytest.raises(UnknownProgramError, match=f"{name} is not built on this machine: `dojo programs build {name}`"):
         load_programs(f"{name}?language=c")
 
 

@@ -27,7 +27,7 @@ from compiler_dojo.envs.errors import DatasetError, InvalidConfigError
 from compiler_dojo.envs.programs import Program, load_programs
 from compiler_dojo.envs.programs import stored as stored_module
 from compiler_dojo.envs.programs.columns import Row, schema
-from compiler_dojo.envs.programs.manifest import MANIFEST
+from compiler_dojo.envs.programs.manifest import MANIFEST, Manifest
 from compiler_dojo.envs.programs.storage import open_set, read_rows, verify_set, write_part, write_set
 
 CONTRACT = [
@@ -76,6 +76,14 @@ def test_set__gives_back_what_was_stored(stored, rows) -> None:
     assert list(read_rows(stored)) == rows
     assert [shard.name[:11] for shard in shards(stored)] == ["shard-00000", "shard-00001", "shard-00002"]
     verify_set(str(stored))
+
+
+def test_set__tells_what_it_knows_of_a_program_without_reading_it(stored, rows) -> None:
+    for source, row in zip(open_set(stored).sources, rows, strict=True):
+        assert source.measurement() == row.measurement
+        assert (source.values()["uri"], source.values()["sha256"]) == (row.program.uri, row.program.sha256)
+        assert "content" not in source.values()
+        assert source.manifest == Manifest.from_json((stored / MANIFEST).read_bytes(), "here")
 
 
 def test_set__has_the_columns_of_compile_first(stored) -> None:
@@ -176,6 +184,7 @@ def test_foreign_file__is_read_with_what_it_has(tmp_path, rows, columns, large) 
         assert [program.provenance.license_expression for program in programs][:2] == ["MIT", ""]
     assert pickle.loads(pickle.dumps(programs))[25] == programs[25]
     assert programs.filter(instructions=(30, None)).uris == programs.uris[29:]  # measured, as nothing is stored
+    assert (programs.sources[0].measurement(), programs.sources[0].manifest) == (None, None)
     with pytest.raises(DatasetError, match="row 0 was stored without measurements: import the programs instead"):
         next(read_rows(tmp_path))
 
