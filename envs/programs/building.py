@@ -23,6 +23,7 @@ from compiler_dojo.envs.programs.corpora import Corpus, read_corpus
 from compiler_dojo.envs.programs.folders import cache_folder, data_folder
 from compiler_dojo.envs.programs.sources.archive import Archive, SourcePackage, shared_archive
 from compiler_dojo.envs.programs.sources.debian import find_headers, job_for
+from compiler_dojo.envs.programs.sources.headers import Headers
 from compiler_dojo.envs.programs.sources.packages import PackageJob, PackageReport, build_package, summed
 from compiler_dojo.envs.programs.splits import Entry, remove_duplicates
 from compiler_dojo.envs.programs.storage import Row, read_rows, write_set
@@ -101,6 +102,8 @@ def build_standard(
     root: Path | None = None,
     workers: int | None = None,
     progress: Progress | None = None,
+    archive: Archive | None = None,
+    headers: Headers | None = None,
 ) -> list[BuildResult]:
     """Build standard corpora from their committed lists.
 
@@ -109,6 +112,8 @@ def build_standard(
         root: folder of the sets; by default where :func:`load_programs` looks.
         workers: processes; by default one per core.
         progress: told of every package.
+        archive: where packages come from; by default the machine's.
+        headers: what programs are compiled with; by default the pinned ones.
 
     Raises:
         UnknownProgramError: no corpus has this name.
@@ -117,10 +122,10 @@ def build_standard(
         DatasetError: a set cannot be written.
     """
     corpora = [read_corpus(name) for name in names]
-    archive = shared_archive()
+    archive = archive or shared_archive()
     start = time.monotonic()
     plans = [_plan_of(corpus, archive) for corpus in corpora]
-    return _build(plans, archive, root, workers, progress, start)
+    return _build(plans, archive, headers, root, workers, progress, start)
 
 
 def build_packages(
@@ -129,6 +134,8 @@ def build_packages(
     root: Path | None = None,
     workers: int | None = None,
     progress: Progress | None = None,
+    archive: Archive | None = None,
+    headers: Headers | None = None,
 ) -> BuildResult:
     """Build a set from packages of one's own choice; duplicates among them are removed.
 
@@ -142,12 +149,12 @@ def build_packages(
     if not choice.packages and choice.sample < 1:
         raise InvalidConfigError("which packages? Give names, or a sample of at least 1")
     start = time.monotonic()
-    archive = shared_archive()
+    archive = archive or shared_archive()
     plan = _Plan(name, f"dojo programs build {choice.scheme} --name {name}")
     if choice.scheme == "debian":
         chosen = _chosen(choice, archive)
         plan.jobs = [job_for(package, archive, **_settings(choice)) for package in chosen]
-        return _build([plan], archive, root, workers, progress, start)[0]
+        return _build([plan], archive, headers, root, workers, progress, start)[0]
     if choice.scheme == "pypi":
         from compiler_dojo.envs.programs.sources.pypi import job_for as sdist_job
 
@@ -157,7 +164,7 @@ def build_packages(
                 plan.jobs.append(sdist_job(sdist, version or None, **_settings(choice)))
             except (FetchError, UnknownProgramError) as error:
                 plan.problems.append(str(error))
-        return _build([plan], archive, root, workers, progress, start)[0]
+        return _build([plan], archive, headers, root, workers, progress, start)[0]
     raise InvalidConfigError(f"packages are built from 'debian' or 'pypi', got {choice.scheme!r}")
 
 
@@ -224,12 +231,13 @@ def _plan_of(corpus: Corpus, archive: Archive) -> _Plan:
 def _build(
     plans: Sequence[_Plan],
     archive: Archive,
+    headers: Headers | None,
     root: Path | None,
     workers: int | None,
     progress: Progress | None,
     start: float,
 ) -> list[BuildResult]:
-    headers, problem = find_headers(archive)
+    headers, problem = (headers, "") if headers is not None else find_headers(archive)
     jobs = [job for plan in plans for job in plan.jobs]
     folder = cache_folder("builds")
     workers = workers or os.cpu_count() or 1
