@@ -169,9 +169,11 @@ def _unpack(deb: Path, folder: Path) -> None:
 
 def _extract(stream: IO[bytes], folder: Path) -> None:
     with tarfile.open(fileobj=stream, mode="r|") as members:
+        # Debian 12's Python has no filters yet; apt has verified who signed these packages
+        members.extraction_filter = getattr(tarfile, "tar_filter", None)
         for member in members:
             if _HEADER.fullmatch(member.name) and not member.isdev():
-                members.extract(member, folder, filter="tar")
+                members.extract(member, folder)
 
 
 def _files_below(root: Path) -> Iterator[str]:

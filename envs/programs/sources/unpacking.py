@@ -28,6 +28,7 @@ SOURCE_BYTES = 16 << 20
 _HEADER_BYTES = 1 << 20  # more than any honest member's headers; tarfile reads them into memory
 _REPORT = "delete it, and tell whoever published it"
 _DAMAGE = (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, OSError)
+_CLASHES = (FileExistsError, IsADirectoryError, NotADirectoryError)  # two members of one name, or one in the other
 
 
 @dataclass(frozen=True)
@@ -111,18 +112,56 @@ def _unpack_tar(archive: Path, folder: Path) -> None:
                 continue
             total = _added(total, member.size, archive)
             if member.isfile():
-                _extract_if_safe(members, member, folder)
+                _write_inside(members, member, folder)
             else:
                 links.append(member)
-        # last, so that no file is written through a link: some releases of tarfile are deceived about where links lead
-        for link in links:
-            _extract_if_safe(members, link, folder)
+    _link_inside(links, folder)
 
 
-def _extract_if_safe(members: tarfile.TarFile, member: tarfile.TarInfo, folder: Path) -> None:
-    # not a link out of the tree or to nothing, an absolute path, or two members of one name
-    with contextlib.suppress(tarfile.FilterError, KeyError, FileExistsError, IsADirectoryError, NotADirectoryError):
-        members.extract(member, folder, filter="data")
+def _write_inside(members: tarfile.TarFile, member: tarfile.TarInfo, folder: Path) -> None:
+    path = _inside(member.name, folder)
+    if path is None:
+        return
+    with contextlib.suppress(*_CLASHES):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _write(members, member, path)
+        # a package's own build runs scripts, and makes anew what is older than its source
+        path.chmod(0o755 if member.mode & 0o100 else 0o644)
+        with contextlib.suppress(OverflowError, OSError):  # a time that no file can have
+            os.utime(path, (member.mtime, member.mtime))
+
+
+def _link_inside(links: list[tarfile.TarInfo], folder: Path) -> None:
+    """Last of all, so that no file is written through a link; those that lead outside are left out."""
+    root = Path(os.path.realpath(folder))
+
+    def stays(path: Path | None) -> bool:
+        return path is not None and Path(os.path.realpath(path)).is_relative_to(root)
+
+    made: list[Path] = []
+    for link in links:
+        path = _inside(link.name, folder)
+        target = _inside(link.linkname, folder) if link.islnk() else None
+        if path is None or not stays(path.parent) or (link.islnk() and not stays(target)):
+            continue
+        with contextlib.suppress(FileNotFoundError, *_CLASHES):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if target is None:
+                path.symlink_to(link.linkname)
+            else:
+                os.link(target, path)
+            made.append(path)
+            if not stays(path):
+                path.unlink()
+    for path in made:  # a later link may have turned an earlier one
+        if not stays(path):
+            path.unlink(missing_ok=True)
+
+
+def _inside(name: str, folder: Path) -> Path | None:
+    """Where a member of this name belongs, a leading slash aside; None outside the folder."""
+    path = os.path.normpath(name.lstrip("/"))
+    return folder / path if is_safe(path) and path != "." else None
 
 
 def _unpack_zip(archive: Path, folder: Path) -> None:
@@ -135,7 +174,7 @@ def _unpack_zip(archive: Path, folder: Path) -> None:
             total = _added(total, member.file_size, archive)
             try:
                 members.extract(member, folder)
-            except (FileExistsError, IsADirectoryError, NotADirectoryError):
+            except _CLASHES:
                 continue
 
 

@@ -229,6 +229,44 @@ def test_unpack_sources__leaves_out_what_is_unsafe_or_large(tmp_path, monkeypatc
     assert [p.name for p in (tmp_path / "in").iterdir()] == ["sources"]
 
 
+def test_unpack_sources__keeps_what_a_build_needs_of_files(tmp_path) -> None:
+    script, source = member("p/configure", size=1), member("p/a.c", size=1)
+    script.mode, script.mtime, source.mtime = 0o4755, 1e9, 1e30
+    (tmp_path / "p.tar").write_bytes(make_tar({}, script, source, member("p/sub/alias.c", tarfile.SYMTYPE, "../a.c")))
+    root = unpack_sources(tmp_path / "p.tar", tmp_path / "sources")
+    assert stat.S_IMODE((root / "configure").stat().st_mode) == 0o755
+    assert stat.S_IMODE((root / "a.c").stat().st_mode) == 0o644
+    assert (root / "configure").stat().st_mtime == 1e9
+    assert (root / "sub" / "alias.c").read_bytes() == b"x"
+
+
+@pytest.mark.parametrize(
+    "links",
+    [
+        [("out", tarfile.SYMTYPE, "/etc")],
+        [("p/out", tarfile.SYMTYPE, "../../..")],
+        [("out", tarfile.SYMTYPE, "/tmp"), ("out/dojo-escaped", tarfile.SYMTYPE, "a.c")],
+        [("x/out", tarfile.SYMTYPE, "b/../../.."), ("x/b", tarfile.SYMTYPE, "..")],
+        [("b", tarfile.SYMTYPE, "."), ("out", tarfile.SYMTYPE, "b/.."), ("hard", tarfile.LNKTYPE, "out/secret.c")],
+        [("hard", tarfile.LNKTYPE, "../secret.c")],
+        [("../out", tarfile.SYMTYPE, "a.c")],
+        [("a.c", tarfile.SYMTYPE, "/etc/passwd")],
+        [("hard", tarfile.LNKTYPE, "large.c")],
+    ],
+)
+def test_unpack_sources__leaves_no_way_out(tmp_path, monkeypatch, links) -> None:
+    monkeypatch.setattr(unpacking, "SOURCE_BYTES", 100)
+    (tmp_path / "secret.c").write_bytes(b"S")
+    files = {"p/a.c": b"A", "a.c": b"A", "large.c": b"L" * 101}
+    (tmp_path / "p.tar").write_bytes(make_tar(files, *(member(*link) for link in links)))
+    root = unpack_sources(tmp_path / "p.tar", tmp_path / "in" / "sources")
+    assert {path.resolve().read_bytes() for path in root.rglob("*") if path.is_file()} == {b"A"}
+    assert all(path.resolve().is_relative_to(root.resolve()) for path in root.rglob("*"))
+    assert {path.name for path in tmp_path.iterdir()} == {"p.tar", "secret.c", "in"}
+    assert [path.name for path in (tmp_path / "in").iterdir()] == ["sources"]
+    assert not Path("/tmp/dojo-escaped").is_symlink()
+
+
 @pytest.mark.parametrize(
     ("name", "content"),
     [
