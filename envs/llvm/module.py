@@ -264,9 +264,10 @@ class RemoteModule:
         return RemoteModule(self._connection, number.value, self._name, self._limit.value)
 
     def close(self) -> None:
-        number, self._number = self._number, c_uint64()
-        if not number or self._connection.ended:
+        # asked first: at the interpreter's end, when all connections have ended, this module's names may be gone
+        if self._connection.ended or not self._number:
             return
+        number, self._number = self._number, c_uint64()
         if self._run.value != _NO_RUN:
             with contextlib.suppress(DojoError):
                 self.end(State())

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import atexit
-import contextlib
 import os
 import subprocess
 import threading
 import weakref
+from collections.abc import Callable
 from ctypes import byref, c_uint, c_void_p
 from dataclasses import dataclass
 
@@ -149,12 +149,15 @@ class Connection:
             os.close(self._lifeline)
         self.ended = True
 
-    def __del__(self) -> None:
-        with contextlib.suppress(AttributeError):  # the constructor failed early
+    def __del__(self, close: Callable[[int], None] = os.close) -> None:
+        # what outlives this module at the interpreter's end finds its names gone: only what is bound here is there
+        try:
             self.end()
             self._core.functions.dojo_worker_close(self.handle)
-            os.close(self._memory)
-            os.close(self._log)
+            close(self._memory)
+            close(self._log)
+        except AttributeError:  # the constructor failed early
+            return
 
 
 _connections: weakref.WeakSet[Connection] = weakref.WeakSet()

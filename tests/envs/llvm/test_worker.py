@@ -67,6 +67,20 @@ def large_program(functions: int) -> bytes:
     return "".join(body.format(number) for number in range(functions)).encode()
 
 
+def test_worker__that_outlives_its_modules_ends_in_silence() -> None:
+    wipe = "atexit.register(lambda: [vars(each).update(dict.fromkeys(vars(each))) for each in (worker, module)])"
+    code = f"""
+import atexit
+{wipe}  # as the interpreter does with modules that are still referred to; registered first, it comes last
+from compiler_dojo.envs.llvm import module, worker
+from compiler_dojo.envs.llvm.session import CompilerSession
+session = CompilerSession(b"define void @f() {{ ret void }}")
+connection = worker.Connection(worker.Isolation())
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+
+
 def test_isolation__refuses_what_makes_no_sense() -> None:
     for settings in ({"pass_seconds": 0.0}, {"memory_bytes": -1}, {"threads": -1}):
         with pytest.raises(InvalidConfigError, match="limits are positive numbers"):
