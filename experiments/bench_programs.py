@@ -18,7 +18,7 @@ from compiler_dojo.envs.programs.storage import open_set, write_set
 
 @dataclass(frozen=True)
 class ReadingSpeed:
-    """One measurement; files are in the page cache, as they were just written.
+    """One measurement, in one process and thread; files are in the page cache, as they were just written, if they fit.
 
     Attributes:
         programs: how many the set holds.

@@ -346,5 +346,31 @@ def bench_env(
     bench_report.report_targets(results, console)
 
 
+@bench.command("programs")
+def bench_programs(
+    count: Annotated[int, typer.Option(min=1, help="Programs to store.")] = 20_000,
+    folder: Annotated[Path | None, typer.Option(help="Where to store them; by default a temporary folder.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Time a stored set: writing it, opening it, and reading its programs one by one, in shuffled order and in order.
+
+    Examples: `dojo bench programs`, `dojo bench programs --count 2000 --json`
+    """
+    import tempfile
+
+    from compiler_dojo.envs.programs import load_programs
+    from compiler_dojo.experiments.bench_programs import measure_reading
+
+    with (
+        tempfile.TemporaryDirectory(prefix="dojo-", dir=folder) as temporary,
+        Console(stderr=True).status(f"storing and reading {count:,} programs"),
+    ):
+        speed = measure_reading(Path(temporary), load_programs("bundled"), count)
+    if as_json:
+        print_json(dataclasses.asdict(speed))
+    else:
+        console.print(str(speed), soft_wrap=True, highlight=False)
+
+
 if __name__ == "__main__":
     main()

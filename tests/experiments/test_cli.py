@@ -19,7 +19,9 @@ URI = "bundled://graphs/union_find"
 SET = "bundled/simulation"
 
 
-@pytest.mark.parametrize("command", ["doctor", "train", "evaluate", "validate", "fuzz", "reduce", "bench env"])
+@pytest.mark.parametrize(
+    "command", ["doctor", "train", "evaluate", "validate", "fuzz", "reduce", "bench env", "bench programs"]
+)
 def test_help__of_every_command_shows_an_example(dojo: Dojo, command: str) -> None:
     for option in ("--help", "-h"):
         done = dojo(*command.split(), option)

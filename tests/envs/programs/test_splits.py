@@ -2,7 +2,6 @@
 
 import random
 import shutil
-import time
 
 import pytest
 
@@ -120,16 +119,6 @@ def test_remove_duplicates__keeps_the_rules_on_random_entries(seed) -> None:
     rng.shuffle(entries)
     assert remove_duplicates(entries) == result
     assert remove_duplicates(kept) == Deduplicated(result.kept, ())
-
-
-def test_remove_duplicates__takes_seconds_for_a_corpus() -> None:
-    entries = random_entries(random.Random(0), count=30_000, hashes=1_000_000, functions=20)
-    start = time.perf_counter()
-    result = remove_duplicates(entries)
-    leaks = check_splits(by_split(entries))
-    assert time.perf_counter() - start < 10.0  # 0.7 s on one core
-    assert result.removed
-    assert leaks
 
 
 def test_remove_duplicates__refuses_unknown_splits_and_names_given_twice() -> None:

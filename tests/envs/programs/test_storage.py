@@ -9,7 +9,6 @@ import multiprocessing
 import os
 import pickle
 import random
-import shutil
 import signal
 import subprocess
 import sys
@@ -484,11 +483,24 @@ def test_environment__runs_on_a_stored_set(tmp_path, measured_row) -> None:
         env.close()
 
 
-@pytest.mark.slow
-def test_set__of_20000_opens_at_once_and_reads_fast(tmp_path) -> None:
-    from compiler_dojo.experiments.bench_programs import measure_reading
+def test_set__is_opened_by_its_index_and_read_by_groups(stored, monkeypatch) -> None:
+    opened: list[str] = []
 
-    speed = measure_reading(tmp_path / "set", load_programs("bundled"), 20_000)
-    assert speed.open_seconds < 0.5, speed
-    assert speed.shuffled_per_second >= 2000, speed
-    shutil.rmtree(tmp_path / "set")
+    def counted(
+        system: fsspec.AbstractFileSystem, path: str, metadata: pq.FileMetaData | None = None
+    ) -> pq.ParquetFile:
+        opened.append(Path(path).name.split("-")[0])
+        return open_parquet(system, path, metadata)
+
+    open_parquet = stored_module.open_parquet
+    monkeypatch.setattr(stored_module, "open_parquet", counted)
+    programs = open_set(stored)
+    assert len(programs.filter(language="c", instructions=(5, 20))) == 11
+    assert opened == ["index"]
+    groups: list[int] = []
+    read = pq.ParquetFile.read_row_group
+    monkeypatch.setattr(pq.ParquetFile, "read_row_group", lambda self, i, **kw: groups.append(i) or read(self, i, **kw))
+    for program in programs:
+        assert program.module
+    assert opened == ["index", "shard", "shard", "shard"]
+    assert groups == [0, 1, 2, 3] * 2 + [0, 1]
