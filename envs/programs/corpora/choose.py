@@ -30,8 +30,9 @@ LEAST_YIELD = 0.6
 LEAST_PROGRAMS = 4
 TEST_PACKAGES_PER_DOMAIN = 6
 VALID_PACKAGES_PER_DOMAIN = 2
+HELD_OUT_LEAST = 18
 HELD_OUT_PER_PACKAGE = 100
-TRAIN_PER_PACKAGE = 300
+TRAIN_PER_PACKAGE = 500
 TRAIN_PROGRAMS = 21_500
 MINI_PROGRAMS = 2_000
 TINY = ("figlet", "remind", "twolame")
@@ -82,8 +83,8 @@ def read_candidates(folder: Path, archive: Archive) -> list[Candidate]:
 def assign(candidates: Sequence[Candidate]) -> dict[str, str]:
     """The split of each package that is used, by name.
 
-    In every domain those packages are held out whose maintainers and projects take the fewest other programs along
-    into the test split's shadow, where nothing may be trained on.
+    In every domain those packages are held out whose maintainers and projects have the fewest programs: what else
+    these have may not be trained on.
     """
     weight: collections.Counter[str] = collections.Counter()
     for candidate in candidates:
@@ -94,10 +95,9 @@ def assign(candidates: Sequence[Candidate]) -> dict[str, str]:
     domains = sorted({c.domain for c in candidates if c.domain})
     for split, count in (("test", TEST_PACKAGES_PER_DOMAIN), ("valid", VALID_PACKAGES_PER_DOMAIN)):
         for domain in domains:
-            free = [c for c in candidates if c.domain == domain and c.name not in splits and c.size >= 8]
-            free = [c for c in free if all(owner.get(group, split) == split for group in c.groups)]
-            # programs lost for each that is gained, at most what the cap lets in
-            free.sort(key=lambda c: (sum(weight[g] for g in c.groups) / min(c.size, HELD_OUT_PER_PACKAGE), c.name))
+            free = [c for c in candidates if c.domain == domain and c.name not in splits]
+            free = [c for c in free if c.size >= HELD_OUT_LEAST and all(owner.get(g, split) == split for g in c.groups)]
+            free.sort(key=lambda c: (sum(weight[group] for group in c.groups), c.name))
             for candidate in free[:count]:
                 splits[candidate.name] = split
                 owner.update(dict.fromkeys(candidate.groups, split))
