@@ -30,7 +30,7 @@ from compiler_dojo.envs.programs.sources.units import CompileLimits, UnitCompile
 from compiler_dojo.envs.programs.storage import Row, write_part
 
 HOPELESS, HOPE = 40, 0.25
-"""A package of whose first forty units, in random order, less than a quarter compile needs its own build: it is left."""
+"""A package of whose first forty units, in random order, less than a quarter compile needs its own build."""
 
 HASH_DIGITS = 16
 """Digits of a program's SHA-256 that a list of pinned programs keeps."""
