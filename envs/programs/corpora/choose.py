@@ -31,7 +31,8 @@ LEAST_PROGRAMS = 4
 TEST_PACKAGES_PER_DOMAIN = 6
 VALID_PACKAGES_PER_DOMAIN = 2
 HELD_OUT_LEAST = 18
-HELD_OUT_PER_PACKAGE = 100
+SHADOW = 120
+HELD_OUT_PER_PACKAGE = 60
 TRAIN_PER_PACKAGE = 500
 TRAIN_PROGRAMS = 21_500
 MINI_PROGRAMS = 2_000
@@ -101,7 +102,10 @@ def assign(candidates: Sequence[Candidate]) -> dict[str, str]:
         for domain in domains:
             free = [c for c in candidates if c.domain == domain and c.name not in splits]
             free = [c for c in free if c.size >= HELD_OUT_LEAST and all(owner.get(g, split) == split for g in c.groups)]
-            free.sort(key=lambda c: (sum(weight[group] for group in c.groups), c.name))
+            # what else its maintainer and its project have
+            shadow = {c.name: sum(weight[group] - c.size for group in c.groups) for c in free}
+            free = [c for c in free if shadow[c.name] <= SHADOW]
+            free.sort(key=lambda c: (c.size + shadow[c.name], c.name))
             for candidate in free[:count]:
                 splits[candidate.name] = split
                 owner.update(dict.fromkeys(candidate.groups, split))
