@@ -30,12 +30,18 @@ LEAST_YIELD = 0.6
 LEAST_PROGRAMS = 4
 TEST_PACKAGES_PER_DOMAIN = 6
 VALID_PACKAGES_PER_DOMAIN = 2
-HELD_OUT_PER_PACKAGE = 100
-TRAIN_PER_PACKAGE = 300
+HELD_OUT_LEAST = 18
+SHADOW = 120
+HELD_OUT_PER_PACKAGE = 60
+TRAIN_PER_PACKAGE = 500
 TRAIN_PROGRAMS = 21_500
 MINI_PROGRAMS = 2_000
 TINY = ("figlet", "remind", "twolame")
+MINI_PACKAGES = 60
+MINI_SOURCES_BYTES = 1_500_000
 WHOLE_PER_PACKAGE = 4
+WHOLE_PROGRAMS = 48
+WHOLE_UNITS = 150
 WHOLE_INSTRUCTIONS = (50, 50_000)
 
 
@@ -82,8 +88,8 @@ def read_candidates(folder: Path, archive: Archive) -> list[Candidate]:
 def assign(candidates: Sequence[Candidate]) -> dict[str, str]:
     """The split of each package that is used, by name.
 
-    In every domain those packages are held out whose maintainers and projects take the fewest other programs along
-    into the test split's shadow, where nothing may be trained on.
+    In every domain those packages are held out whose maintainers and projects have the fewest programs: what else
+    these have may not be trained on.
     """
     weight: collections.Counter[str] = collections.Counter()
     for candidate in candidates:
@@ -94,10 +100,12 @@ def assign(candidates: Sequence[Candidate]) -> dict[str, str]:
     domains = sorted({c.domain for c in candidates if c.domain})
     for split, count in (("test", TEST_PACKAGES_PER_DOMAIN), ("valid", VALID_PACKAGES_PER_DOMAIN)):
         for domain in domains:
-            free = [c for c in candidates if c.domain == domain and c.name not in splits and c.size >= 8]
-            free = [c for c in free if all(owner.get(group, split) == split for group in c.groups)]
-            # programs lost for each that is gained, at most what the cap lets in
-            free.sort(key=lambda c: (sum(weight[g] for g in c.groups) / min(c.size, HELD_OUT_PER_PACKAGE), c.name))
+            free = [c for c in candidates if c.domain == domain and c.name not in splits]
+            free = [c for c in free if c.size >= HELD_OUT_LEAST and all(owner.get(g, split) == split for g in c.groups)]
+            # what else its maintainer and its project have
+            shadow = {c.name: sum(weight[group] - c.size for group in c.groups) for c in free}
+            free = [c for c in free if shadow[c.name] <= SHADOW]
+            free.sort(key=lambda c: (c.size + shadow[c.name], c.name))
             for candidate in free[:count]:
                 splits[candidate.name] = split
                 owner.update(dict.fromkeys(candidate.groups, split))
@@ -145,29 +153,33 @@ def _pinned(candidate: Candidate, units: Mapping[str, str]) -> PinnedPackage:
 
 
 def whole_programs_of(candidates: Sequence[Candidate], archive: Archive, folder: Path) -> Iterator[PinnedPackage]:
-    """Linked programs of packages: at most four of each, the largest."""
+    """Linked programs of packages without too many units: at most four of each, the largest."""
     headers, _ = find_headers(archive)
+    count = 0
     for candidate in candidates:
-        job = job_for(
-            candidate.package, archive, linked=True, instructions=WHOLE_INSTRUCTIONS, levels=(), limit=1 << 30
-        )
-        if candidate.report.found > 400:
+        if count >= WHOLE_PROGRAMS or candidate.report.found > WHOLE_UNITS:
             continue
+        job = job_for(candidate.package, archive, linked=True, instructions=WHOLE_INSTRUCTIONS, levels=())
         report = build_package(job, headers.root, folder)
         sizes = sorted(((int(text.split()[1]), unit) for unit, text in report.units.items()), reverse=True)
         units = {unit: report.units[unit].split()[0] for _, unit in sizes[:WHOLE_PER_PACKAGE]}
         print(candidate.name, len(sizes), [size for size, _ in sizes[:WHOLE_PER_PACKAGE]], flush=True)
+        count += len(units)
         if units:
             yield _pinned(candidate, units)
 
 
+def _package_of(entry: Entry) -> str:
+    return entry.uri.partition("://")[2].partition("/")[0]
+
+
 def _sampled(entries: Sequence[Entry], count: int) -> list[Entry]:
-    """Programs of as many projects as there are, turn by turn."""
+    """Programs of as many packages as there are, turn by turn."""
     rng = random.Random(SEED)
-    projects: dict[str, list[Entry]] = {}
+    packages: dict[str, list[Entry]] = {}
     for entry in entries:
-        projects.setdefault(entry.project, []).append(entry)
-    queues = [rng.sample(own, len(own)) for _, own in sorted(projects.items())]
+        packages.setdefault(_package_of(entry), []).append(entry)
+    queues = [rng.sample(own, len(own)) for _, own in sorted(packages.items())]
     picked: list[Entry] = []
     while len(picked) < count and any(queues):
         picked += [queue.pop() for queue in queues if queue]
@@ -186,7 +198,7 @@ def main() -> None:
     candidates = read_candidates(arguments.folder, archive)
     by_name = {candidate.name: candidate for candidate in candidates}
     chosen, removed = choose(candidates)
-    used = {entry.uri.partition("://")[2].partition("/")[0] for own in chosen.values() for entry in own}
+    used = {_package_of(entry) for own in chosen.values() for entry in own}
     figures = {
         "tried": _figures(everything.values()),
         "used": _figures(by_name[name].report for name in sorted(used)),
@@ -200,9 +212,15 @@ def main() -> None:
         packages = pinned(chosen[split], by_name)
         write_corpus(Corpus(f"corpus-{split}", about, packages, selection=figures))
         print(split, len(packages), "packages", len({p.project for p in packages}), "projects", len(chosen[split]))
-    mini = pinned(_sampled(chosen["train"], MINI_PROGRAMS), by_name)
+    small = sorted(
+        name
+        for name in {_package_of(e) for e in chosen["train"]}
+        if by_name[name].package.sources.size < MINI_SOURCES_BYTES
+    )
+    few = set(random.Random(SEED).sample(small, min(MINI_PACKAGES, len(small))))
+    mini = pinned(_sampled([e for e in chosen["train"] if _package_of(e) in few], MINI_PROGRAMS), by_name)
     write_corpus(Corpus("corpus-mini", "A part of corpus-train, a few programs of each project.", mini))
-    tiny = [entry for entry in chosen["train"] if entry.uri.partition("://")[2].partition("/")[0] in TINY]
+    tiny = [entry for entry in chosen["train"] if _package_of(entry) in TINY]
     write_corpus(Corpus("corpus-tiny", "A few dozen programs of corpus-train, for a first try.", pinned(tiny, by_name)))
     if arguments.linked:
         held_out = [by_name[name] for name in sorted({p.name for p in pinned(chosen["test"], by_name)})]

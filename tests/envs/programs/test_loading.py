@@ -80,7 +80,7 @@ def test_scheme__that_is_unknown_is_refused_with_the_nearest(named) -> None:
 
 def test_scheme__is_looked_up_when_it_is_used(monkeypatch, small_program) -> None:
     assert set(SCHEMES) == {
-        "file", "bundled", "debian", "pypi", "csmith", "llvm-stress", "compilergym", "compile",
+        "file", "bundled", "debian", "debian+linked", "pypi", "csmith", "llvm-stress", "compilergym", "compile",
     }  # fmt: skip
     monkeypatch.setitem(schemes.SCHEMES, "mine", "nothing.there:select")
     with pytest.raises(ModuleNotFoundError, match="nothing"):

@@ -231,8 +231,9 @@ assert subprocess.run([{str(clang)!r}]).returncode == 99  # it does get through 
 
 
 def test_time_out__ends_what_the_compiler_started(make_tree, run_python, tmp_path) -> None:
+    seconds = f"600.{os.getpid():09}"  # by which the process is known
     clang = tmp_path / "clang"
-    clang.write_text(f'#!/bin/bash\n[ "$1" = --version ] && exec {find_clang()} "$@"\nsleep 97531 & wait\n')
+    clang.write_text(f'#!/bin/bash\n[ "$1" = --version ] && exec {find_clang()} "$@"\nsleep {seconds} & wait\n')
     clang.chmod(0o755)
     tree = make_tree({"a.c": "int a;\n"})
     script = f"""
@@ -247,7 +248,7 @@ assert UnitCompiler(tree, limits=CompileLimits(seconds=0.5)).compile("a.c").reas
     assert done.returncode == 0, done.stderr
     time.sleep(0.1)
     commands = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if _is_readable(path)]
-    assert not [command for command in commands if b"97531" in command]
+    assert not [command for command in commands if seconds.encode() in command]
 
 
 def _is_readable(path: Path) -> bool:
