@@ -33,6 +33,9 @@ from compiler_dojo.envs.llvm.worker import Isolation, Worker, make_isolation, sh
 IntArray = npt.NDArray[np.int64]
 T = TypeVar("T")
 
+BITCODE_MAGIC, WRAPPER_MAGIC = b"BC\xc0\xde", b"\xde\xc0\x17\x0b"
+"""First bytes of bitcode, and of bitcode in the wrapper that Apple's tools put around it."""
+
 _STATE_SIZE = ctypes.sizeof(State)
 _HASH = slice(State.hash.offset, State.hash.offset + 16)
 
@@ -499,9 +502,14 @@ def _shortened(pipeline: bytes) -> str:
     return text if len(text) <= 200 else f"{text[:190]}... ({len(text)} characters)"
 
 
+def is_bitcode(program: bytes) -> bool:
+    """Whether this is LLVM bitcode, by its first bytes; textual IR is not."""
+    return program.startswith((BITCODE_MAGIC, WRAPPER_MAGIC))
+
+
 def _kind_of_input(program: bytes) -> str:
     """A first clause that tells the user what kind of input this looked like."""
-    if program[:4] in (b"BC\xc0\xde", b"\xde\xc0\x17\x0b"):
+    if is_bitcode(program):
         return "invalid or truncated LLVM bitcode, or of a newer LLVM"
     if b"* " in program[:100_000] and b"define" in program and b"ptr" not in program[:100_000]:
         return (

@@ -11,11 +11,9 @@ from typing import NamedTuple
 
 from compiler_dojo.envs.errors import UnreadableProgramError
 from compiler_dojo.envs.llvm.library import LIBLLVM_VARIABLE
-from compiler_dojo.envs.llvm.session import CompilerSession
+from compiler_dojo.envs.llvm.session import BITCODE_MAGIC, WRAPPER_MAGIC, CompilerSession
 from compiler_dojo.envs.llvm.worker import Isolation, shared_worker
 
-_MAGIC = b"BC\xc0\xde"
-_WRAPPER_MAGIC = b"\xde\xc0\x17\x0b"
 _IDENTIFICATION_BLOCK = 13
 _STRING_CODE = 1
 _END_BLOCK, _ENTER_SUBBLOCK, _DEFINE_ABBREVIATION, _UNABBREVIATED = range(4)
@@ -29,9 +27,9 @@ def producer(bitcode: bytes) -> str | None:
     None when the bytes are not bitcode, are damaged before they say it, or are older than LLVM 3.8.
     """
     start = 0
-    if bitcode[:4] == _WRAPPER_MAGIC:
+    if bitcode[:4] == WRAPPER_MAGIC:
         start = int.from_bytes(bitcode[8:12], "little")
-    if bitcode[start : start + 4] != _MAGIC:
+    if bitcode[start : start + 4] != BITCODE_MAGIC:
         return None
     try:
         return _find_producer(_Bits(bitcode, start + 4))

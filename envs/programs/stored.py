@@ -38,7 +38,7 @@ def locate(path: str | Path) -> tuple[AbstractFileSystem, str]:
         DatasetError: pyarrow or fsspec is not installed, or the kind of path is not known.
     """
     try:
-        import pyarrow.parquet  # noqa: F401
+        import pyarrow.parquet  # noqa: F401 - asked for here, so that one message serves all that follows
         from fsspec.core import url_to_fs
     except ImportError:
         raise DatasetError(

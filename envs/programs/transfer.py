@@ -16,7 +16,7 @@ from typing import Literal
 
 from compiler_dojo.envs.errors import DatasetError, DojoError, InvalidConfigError, UnknownProgramError, did_you_mean
 from compiler_dojo.envs.llvm.lowering import LANGUAGES, check_lowering
-from compiler_dojo.envs.llvm.session import CompilerSession
+from compiler_dojo.envs.llvm.session import CompilerSession, is_bitcode
 from compiler_dojo.envs.programs.columns import Row
 from compiler_dojo.envs.programs.folders import data_folder
 from compiler_dojo.envs.programs.manifest import MANIFEST
@@ -34,7 +34,6 @@ Format = Literal["bitcode", "ir", "parquet"]
 FORMATS: tuple[Format, ...] = ("bitcode", "ir", "parquet")
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9+._-]*")
-_BITCODE = (b"BC\xc0\xde", b"\xde\xc0\x17\x0b")
 
 
 @dataclass(frozen=True)
@@ -223,7 +222,7 @@ def _text(program: Program) -> bytes:
 
 
 def _bitcode(program: Program) -> bytes:
-    if program.module.startswith(_BITCODE):
+    if is_bitcode(program.module):
         return program.module
     with CompilerSession(program.module, program.uri) as session:
         return session.bitcode()

@@ -19,6 +19,7 @@ from compiler_dojo.envs.errors import FetchError, ToolchainError, UnknownProgram
 from compiler_dojo.envs.llvm.once import once
 from compiler_dojo.envs.programs.folders import cache_folder
 from compiler_dojo.envs.programs.sources.fetching import exclusive, sha256_of
+from compiler_dojo.envs.programs.sources.paragraphs import fields_of
 from compiler_dojo.envs.programs.sources.versions import compare_versions
 
 APT_FOLDER = Path("/etc/apt")
@@ -26,7 +27,6 @@ APT_HELPER = "/usr/lib/apt/apt-helper"
 # files per call of apt's downloader: it keeps the connection open within one
 BATCH = 16
 
-_FIELD = re.compile(r"^([A-Za-z0-9-]+):(.*(?:\n[ \t].*)*)", re.MULTILINE)
 _TARBALL = re.compile(r"\.tar\.(gz|xz|bz2|lzma|zst)$")
 
 
@@ -335,13 +335,10 @@ def with_sources(text: str, suffix: str) -> str:
 
 
 def _read_package(paragraph: str) -> SourcePackage | None:
-    """A paragraph of an index; None for a package without tarballs of sources.
-
-    python-debian reads the 34,000 packages of Debian 12 in a minute, this in two seconds.
-    """
-    fields = {name: value.strip() for name, value in _FIELD.findall(paragraph)}
+    """A paragraph of an index; None for a package without tarballs of sources."""
+    fields = fields_of(paragraph)
     sources = packaging = None
-    for line in fields.get("Checksums-Sha256", "").splitlines():
+    for line in fields.get("checksums-sha256", "").splitlines():
         parts = line.split()
         # a name is no path: the file is written under it
         if len(parts) != 3 or not _TARBALL.search(parts[2]) or "/" in parts[2]:
@@ -354,10 +351,10 @@ def _read_package(paragraph: str) -> SourcePackage | None:
     if sources is None:
         return None
     return SourcePackage(
-        fields["Package"],
-        fields["Version"],
-        fields.get("Maintainer", ""),
-        fields.get("Section", ""),
+        fields["package"],
+        fields["version"],
+        fields.get("maintainer", ""),
+        fields.get("section", ""),
         sources,
         packaging,
     )

@@ -39,7 +39,7 @@ SIZES = {
 """Bytes of C types on x86-64 Linux, by the names that autoconf gives them."""
 
 TYPES = frozenset(SIZES) | frozenset(
-    "long_long uint_t u_int u_long u_char u_short u_int8_t u_int16_t u_int32_t u_int64_t ulong uint ushort in_addr_t "  # noqa: SIM905 - words read better than a list
+    "long_long uint_t u_int u_long u_char u_short u_int8_t u_int16_t u_int32_t u_int64_t ulong uint ushort in_addr_t "
     "in_port_t sa_family_t sig_atomic_t sigset_t struct_timeval struct_timespec struct_sockaddr_storage "
     "struct_sockaddr_in6 struct_addrinfo struct_stat_st_blksize struct_stat_st_blocks struct_stat_st_rdev "
     "struct_stat_st_mtim struct_stat_st_mtim_tv_nsec struct_tm_tm_zone struct_tm_tm_gmtoff struct_in6_addr "
@@ -49,7 +49,7 @@ TYPES = frozenset(SIZES) | frozenset(
 )
 
 TRUE = frozenset(
-    "stdc_headers _gnu_source _all_source _posix_pthread_semantics _tandem_source __extensions__ prototypes "  # noqa: SIM905 - words read better than a list
+    "stdc_headers _gnu_source _all_source _posix_pthread_semantics _tandem_source __extensions__ prototypes "
     "time_with_sys_time have_alloca have_variadic_macros have_c99_variadic_macros have_gnuc_varargs "
     "have___attribute__ have_attribute have_func_attribute_format have_inline have_c_inline have_const have_volatile "
     "have_stdarg have_va_copy have___va_copy have_builtin_expect have___builtin_expect have___func__ "

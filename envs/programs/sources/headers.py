@@ -27,7 +27,7 @@ CPP = (f"usr/include/c++/{GCC}", f"usr/include/{TRIPLE}/c++/{GCC}", f"usr/includ
 """Folders of C++'s standard library."""
 
 COMPILER = frozenset(
-    "stddef.h stdarg.h stdbool.h float.h iso646.h stdalign.h stdnoreturn.h limits.h stdint.h tgmath.h stdatomic.h "  # noqa: SIM905 - words read better than a list
+    "stddef.h stdarg.h stdbool.h float.h iso646.h stdalign.h stdnoreturn.h limits.h stdint.h tgmath.h stdatomic.h "
     "varargs.h cpuid.h unwind.h mm_malloc.h omp.h arm_neon.h altivec.h".split()
 )
 """Headers that clang brings, besides those of x86's intrinsics."""

@@ -8,14 +8,14 @@ import tarfile
 import zlib
 from pathlib import Path
 
+from compiler_dojo.envs.programs.sources.paragraphs import fields_of
 from compiler_dojo.envs.programs.sources.tree import SourceTree
 
 COPYRIGHT = "debian/copyright"
-_FIELD = re.compile(r"^([A-Za-z-]+):(.*(?:\n[ \t].*)*)", re.MULTILINE)
 
 # licences that have one name in both
 SAME = frozenset(
-    "MIT MIT-0 Apache-2.0 CC0-1.0 Unlicense WTFPL 0BSD NCSA OpenSSL Ruby Python-2.0 Vim BSL-1.0 OFL-1.1 EPL-1.0 "  # noqa: SIM905 - words read better than a list
+    "MIT MIT-0 Apache-2.0 CC0-1.0 Unlicense WTFPL 0BSD NCSA OpenSSL Ruby Python-2.0 Vim BSL-1.0 OFL-1.1 EPL-1.0 "
     "EPL-2.0 CDDL-1.0 CDDL-1.1 Zlib ISC X11 BSD-1-Clause BSD-2-Clause BSD-3-Clause BSD-4-Clause PSF-2.0 curl libtiff "
     "Libpng IJG FTL TCL HPND NTP AFL-2.1 AFL-3.0 Artistic-2.0 Unicode-3.0 Unicode-DFS-2016".split()
 )
@@ -95,7 +95,7 @@ def _stanzas(text: str) -> list[tuple[str, str]]:
     """Patterns of files and the name of their licence, for each of the paragraphs that have both."""
     found: list[tuple[str, str]] = []
     for paragraph in re.split(r"\n[ \t]*\n", text.replace("\r\n", "\n")):
-        fields = {name.lower(): value for name, value in _FIELD.findall(paragraph)}
+        fields = fields_of(paragraph)
         if "files" in fields and "license" in fields:
             found.append((fields["files"], fields["license"].split("\n", 1)[0].strip()))
     return found

@@ -16,6 +16,7 @@ from typing import Literal, NamedTuple
 from compiler_dojo.envs.errors import ToolchainError
 from compiler_dojo.envs.llvm.lowering import check_lowering, find_clang
 from compiler_dojo.envs.llvm.sandbox import Limits, find_sandbox, private_folder
+from compiler_dojo.envs.llvm.session import is_bitcode
 from compiler_dojo.envs.programs.sources.units import LENIENT, CompileLimits
 
 Status = Literal["built", "failed", "out of time", "no build system"]
@@ -219,7 +220,7 @@ def _collect(folder: Path, tree: str) -> tuple[dict[str, bytes], dict[str, str]]
         if not path or path.startswith("../"):
             continue
         module = _read(folder / f"{stem}.bc", CompileLimits().output)
-        if module.startswith(b"BC\xc0\xde"):
+        if is_bitcode(module):
             # what is chosen must not depend on which of two compilers that ran at the same time was first
             found.setdefault(path, []).append((pic, hashlib.sha256(module).hexdigest(), module))
         else:

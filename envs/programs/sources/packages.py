@@ -39,7 +39,7 @@ from compiler_dojo.envs.programs.sources.unpacking import unpack_sources
 from compiler_dojo.envs.programs.storage import Row, write_part
 
 HOPELESS, HOPE = 40, 0.25
-"""A package is left when less than a quarter of its first forty units, in random order, compile."""
+"""A package is left when less than a quarter of its first forty units compile."""
 
 HASH_DIGITS = 16
 """Digits of a program's SHA-256 that a list of pinned programs keeps."""

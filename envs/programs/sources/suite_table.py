@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from compiler_dojo.envs.programs.sources.fetching import RemoteFile
-from compiler_dojo.envs.programs.sources.unpacking import DEFAULT_LIMITS, Limits
+from compiler_dojo.envs.programs.sources.unpacking import DEFAULT_LIMITS, UnpackLimits
 
 # CompilerGym compiles with clang 10, to which these were warnings
 _C = (
@@ -25,7 +25,7 @@ _C = (
 
 
 @dataclass(frozen=True)
-class Headers:
+class SuiteHeaders:
     """Header files that a suite's sources need: an archive of them, and one that every source includes."""
 
     archive: RemoteFile
@@ -60,9 +60,9 @@ class Suite:
     licence: str = ""
     flags: tuple[str, ...] = ()
     rewrite: Callable[[bytes], bytes] | None = None
-    headers: Headers | None = None
+    headers: SuiteHeaders | None = None
     project_depth: int = 0
-    limits: Limits = DEFAULT_LIMITS
+    limits: UnpackLimits = DEFAULT_LIMITS
 
     def project(self, name: str) -> str:
         """The project that a program belongs to: the suite, without its version, or a part of it."""
@@ -103,7 +103,7 @@ _ANGHABENCH = Suite(
     language="c",
     flags=_C,
     project_depth=1,
-    limits=Limits(size=32 << 30, members=4_000_000),
+    limits=UnpackLimits(size=32 << 30, members=4_000_000),
 )
 
 _POJ104 = Suite(
@@ -160,7 +160,7 @@ _CLGEN = Suite(
     # CompilerGym compiles for nvptx64; this is for the machine we are on, the only target of the compiler sessions.
     # clang declares OpenCL's functions by itself since version 13, besides those of the headers that come here.
     flags=("-cl-no-stdinc", "-ferror-limit=1"),
-    headers=Headers(
+    headers=SuiteHeaders(
         _file("libclc-v0.tar.bz2", "f1c511f2ac12adf98dcc0fbfc4e09d0f755fa403c18f1fb1ffa5547e1fa1a499"),
         _github(
             "ChrisCummins/clgen/raw/463c0adcd8abcf2432b24df0aca594b77a69e9d3/deeplearning/clgen/data/include/opencl.h",

@@ -14,8 +14,8 @@ from compiler_dojo.envs.programs.bitcode import upgrade
 from compiler_dojo.envs.programs.folders import cache_folder
 from compiler_dojo.envs.programs.program import Program, Provenance
 from compiler_dojo.envs.programs.sources.fetching import RemoteFile, fetch
-from compiler_dojo.envs.programs.sources.suite_table import SUITES, Headers, Suite
-from compiler_dojo.envs.programs.sources.unpacking import Limits, is_safe, read_text, unpack
+from compiler_dojo.envs.programs.sources.suite_table import SUITES, Suite, SuiteHeaders
+from compiler_dojo.envs.programs.sources.unpacking import UnpackLimits, is_safe, read_text, unpack
 
 SCHEME = "compilergym://"
 
@@ -121,12 +121,12 @@ def _compile(path: Path, suite: Suite, lowering: str) -> bytes:
         return lower(unit, lowering, flags)
 
 
-def _header_flags(headers: Headers) -> list[str]:
+def _header_flags(headers: SuiteHeaders) -> list[str]:
     included = fetch(headers.included, _downloads())
-    return ["-isystem", str(_unpacked(headers.archive, "headers", "", Limits())), "-include", str(included)]
+    return ["-isystem", str(_unpacked(headers.archive, "headers", "", UnpackLimits())), "-include", str(included)]
 
 
-def _unpacked(archive: RemoteFile, name: str, prefix: str, limits: Limits) -> Path:
+def _unpacked(archive: RemoteFile, name: str, prefix: str, limits: UnpackLimits) -> Path:
     """The folder of an archive's content, which is fetched and unpacked unless it is there."""
     folder = cache_folder("suites") / f"{name}-{archive.sha256[:12]}"
     if not folder.is_dir():

@@ -15,7 +15,7 @@ from compiler_dojo.envs.llvm.lowering import LANGUAGES
 from compiler_dojo.envs.programs.sources.headers import STANDARD, Headers
 
 FOREIGN = frozenset(
-    "win32 win windows win64 wince winnt msdos dos djgpp os2 vms openvms mac macos macosx osx darwin carbon cocoa "  # noqa: SIM905 - words read better than a list
+    "win32 win windows win64 wince winnt msdos dos djgpp os2 vms openvms mac macos macosx osx darwin carbon cocoa "
     "amiga amigaos atari beos haiku riscos symbian android ios iphone palm palmos epoc netware mpeix vxworks qnx "
     "cygwin mingw msvc msvc6 msvc10 vc vc6 vc7 vc8 vc9 vc10 vc++ vcnet visualc visualc6 visualstudio vs2008 vs2010 "
     "vs2015 vs2017 w32 pc borland watcom bcc32 solaris sunos hpux aix irix osf1 ultrix freebsd netbsd openbsd "

@@ -55,7 +55,6 @@ OLD_CPP = re.compile(
     r"ISO C\+\+(?:11|17|20) does not allow|no template named 'auto_ptr'|"
     r"no member named '(?:ptr_fun|mem_fun|bind2nd|unary_function|binary_function|auto_ptr|random_shuffle)'"
 )
-EXPECTED_STRING = re.compile(r"error: expected (?:expression|'\)'|';')")
 CONFIGURATION_NAME = re.compile(
     r"(?i)(^|/)[\w-]*(config|conf|version|features?|build_?info|platform|defs|autoconf|setup)[\w-]*\.h$"
 )

@@ -32,7 +32,7 @@ _CLASHES = (FileExistsError, IsADirectoryError, NotADirectoryError)  # two membe
 
 
 @dataclass(frozen=True)
-class Limits:
+class UnpackLimits:
     """What an archive may unpack to.
 
     Attributes:
@@ -44,10 +44,10 @@ class Limits:
     members: int = 200_000
 
 
-DEFAULT_LIMITS = Limits()
+DEFAULT_LIMITS = UnpackLimits()
 
 
-def unpack(archive: Path, folder: Path, prefix: str = "", limits: Limits = DEFAULT_LIMITS) -> None:
+def unpack(archive: Path, folder: Path, prefix: str = "", limits: UnpackLimits = DEFAULT_LIMITS) -> None:
     """Unpack what the tar archive holds below ``prefix`` into ``folder``, which appears complete or not at all.
 
     Does nothing when the folder is there. File modes and owners are not taken over.
@@ -243,7 +243,7 @@ class _Meter:
         return data
 
 
-def _extract(stream: Stream, folder: Path, prefix: PurePosixPath, limits: Limits) -> None:
+def _extract(stream: Stream, folder: Path, prefix: PurePosixPath, limits: UnpackLimits) -> None:
     meter = _Meter(stream)
     size = count = 0
     links: list[tuple[Path, str]] = []

@@ -25,7 +25,7 @@ from compiler_dojo.envs.programs import ProgramSet, load_programs
 from compiler_dojo.envs.programs.bitcode import producer
 from compiler_dojo.envs.programs.sources import suites
 from compiler_dojo.envs.programs.sources.fetching import RemoteFile
-from compiler_dojo.envs.programs.sources.suite_table import SUITES, Headers, Suite, complete_poj104
+from compiler_dojo.envs.programs.sources.suite_table import SUITES, Suite, SuiteHeaders, complete_poj104
 from compiler_dojo.envs.programs.sources.suites import SuiteSource, select
 
 BUNDLED = ["graphs/union_find", "containers/ring_buffer", "strings/text_diff"]
@@ -67,7 +67,7 @@ def publish(mirror, monkeypatch) -> Iterator[Callable[..., Suite]]:
             changed = dataclasses.replace(changed, names=put(suite.names, listed.encode()))
         if suite.headers:
             included = put(suite.headers.included, b"#define cl_clang_storage_class_specifiers\n#include <clc/clc.h>\n")
-            headers = Headers(put(suite.headers.archive, tar_of(OPENCL_HEADERS)), included)
+            headers = SuiteHeaders(put(suite.headers.archive, tar_of(OPENCL_HEADERS)), included)
             changed = dataclasses.replace(changed, headers=headers)
         monkeypatch.setitem(SUITES, name, changed)
         return changed

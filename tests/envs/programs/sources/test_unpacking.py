@@ -14,7 +14,7 @@ import pytest
 
 from compiler_dojo.envs.errors import FetchError, UnsafeArchiveError
 from compiler_dojo.envs.programs.sources import unpacking
-from compiler_dojo.envs.programs.sources.unpacking import Limits, read_text, unpack, unpack_sources
+from compiler_dojo.envs.programs.sources.unpacking import UnpackLimits, read_text, unpack, unpack_sources
 
 FILES = {"suite/a.bc": b"A" * 1000, "suite/sub/b.bc": b"B", "other/c": b"C"}
 
@@ -39,7 +39,7 @@ def make_tar(files: dict[str, bytes], *others: tarfile.TarInfo) -> bytes:
 def unpacked(tmp_path) -> Callable[..., Path]:
     """Unpack these bytes; nothing but the archive, the folder and its lock may be there afterwards."""
 
-    def run(archive: bytes, prefix: str = "", limits: Limits = Limits()) -> Path:  # noqa: B008 - frozen
+    def run(archive: bytes, prefix: str = "", limits: UnpackLimits = UnpackLimits()) -> Path:  # noqa: B008 - frozen
         path, folder = tmp_path / "archive", tmp_path / "in" / "folder"
         path.write_bytes(archive)
         try:
@@ -127,11 +127,11 @@ def test_archive_that_would_write_outside__is_refused(unpacked, members, message
 
 def test_archive_that_unpacks_to_too_much__is_refused(unpacked) -> None:
     with pytest.raises(UnsafeArchiveError, match="more than 20000000 bytes or 10 members"):
-        unpacked(bz2.compress(make_tar({"zeros": bytes(20_000_001)})), limits=Limits(20_000_000, 10))
+        unpacked(bz2.compress(make_tar({"zeros": bytes(20_000_001)})), limits=UnpackLimits(20_000_000, 10))
     many = make_tar({str(index): b"" for index in range(11)})
     with pytest.raises(UnsafeArchiveError, match="or 10 members"):
-        unpacked(many, limits=Limits(20_000_000, 10))
-    assert len(content_of(unpacked(many, limits=Limits(20_000_000, 11)))) == 11
+        unpacked(many, limits=UnpackLimits(20_000_000, 10))
+    assert len(content_of(unpacked(many, limits=UnpackLimits(20_000_000, 11)))) == 11
 
 
 def test_sparse_file__counts_with_its_full_size(unpacked) -> None:
@@ -142,7 +142,7 @@ def test_sparse_file__counts_with_its_full_size(unpacked) -> None:
     header[148:156] = b" " * 8
     header[148:156] = b"%06o\0 " % sum(header)
     with pytest.raises(UnsafeArchiveError, match="more than 1000 bytes"):
-        unpacked(bytes(header) + bytes(1024), limits=Limits(1000, 10))
+        unpacked(bytes(header) + bytes(1024), limits=UnpackLimits(1000, 10))
 
 
 def test_header_that_does_not_end__is_refused(unpacked) -> None:
