@@ -106,7 +106,7 @@ def license_expression_of(path: Path) -> str:
     try:
         text = _from_zip(path) if path.suffix == ".zip" else _from_tar(path)
     except (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError) as error:
-        raise FetchError(f"{path} is no archive that can be read: {error}") from None
+        raise FetchError(f"{path} is no archive that can be read: {error}; delete it and fetch it again") from None
     headers = email.parser.BytesHeaderParser().parsebytes(text)
     given = str(headers.get("License-Expression", "")).strip()
     if given:

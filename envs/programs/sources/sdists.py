@@ -101,7 +101,9 @@ def fetch_sdist(name: str, version: str | None = None, sha256: str = "", index: 
         with _connection(index or find_index()) as opened:
             chosen = _choose(_offered(opened, normalised), normalised, version)
             if sha256 and chosen.sha256 != sha256:
-                raise FetchError(f"{chosen.filename}: the index offers {chosen.sha256}, expected {sha256}")
+                raise FetchError(
+                    f"{chosen.filename}: the index offers {chosen.sha256}, expected {sha256}: was it of another version?"
+                )
             path = folder / chosen.filename
             if _hash_in_cache(path) != chosen.sha256:
                 _download(opened, chosen, path)

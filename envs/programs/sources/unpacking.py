@@ -180,7 +180,7 @@ def _unpack_zip(archive: Path, folder: Path) -> None:
 
 def _added(total: int, size: int, archive: Path) -> int:
     if total + size > SOURCES_BYTES:
-        raise UnsafeArchiveError(f"{archive.name} unpacks to more than {SOURCES_BYTES >> 20} MB")
+        raise UnsafeArchiveError(f"{archive.name} unpacks to more than {SOURCES_BYTES >> 20} MB: it is left out")
     return total + size
 
 
