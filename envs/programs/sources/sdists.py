@@ -102,7 +102,7 @@ def fetch_sdist(name: str, version: str | None = None, sha256: str = "", index: 
             chosen = _choose(_offered(opened, normalised), normalised, version)
             if sha256 and chosen.sha256 != sha256:
                 raise FetchError(
-                    f"{chosen.filename}: the index offers {chosen.sha256}, expected {sha256}: was it of another version?"
+                    f"{chosen.filename}: the index offers {chosen.sha256}, expected {sha256}: of another version?"
                 )
             path = folder / chosen.filename
             if _hash_in_cache(path) != chosen.sha256:
