@@ -1,12 +1,15 @@
-"""Rows to store, and a stored set of them."""
+"""Rows to store, a stored set of them, and an archive of packages."""
 
+import shutil
 from pathlib import Path
 
 import pytest
+from debian_archive import LocalArchive, write_headers
 
 from compiler_dojo.envs.programs import Program, Provenance, RunSpecification
 from compiler_dojo.envs.programs.columns import Row
 from compiler_dojo.envs.programs.measure import Measurement, measure
+from compiler_dojo.envs.programs.sources.headers import Headers
 from compiler_dojo.envs.programs.storage import write_set
 
 LL = "define i32 @f{0}(i32 %x) {{\nentry:\n{1}  ret i32 %x\n}}\n"
@@ -53,3 +56,18 @@ def data_folder(tmp_path, monkeypatch) -> Path:
 @pytest.fixture
 def measured_row(small_program) -> Row:
     return Row(small_program, measure(small_program))
+
+
+@pytest.fixture
+def debian(tmp_path) -> LocalArchive:
+    """An empty archive of Debian's kind."""
+    for tool in ("apt-get", "dpkg-deb"):
+        if shutil.which(tool) is None:
+            pytest.skip(f"there is no {tool}")
+    return LocalArchive(tmp_path / "debian")
+
+
+@pytest.fixture(scope="session")
+def headers(tmp_path_factory) -> Headers:
+    """A few headers of a C library."""
+    return Headers(write_headers(tmp_path_factory.mktemp("headers")))
