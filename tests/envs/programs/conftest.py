@@ -1,11 +1,14 @@
-"""Rows to store, a stored set of them, and an archive of packages."""
+"""Rows to store, a stored set of them, an archive of packages, and a compiler."""
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from building_tools import Compiler
 from debian_archive import LocalArchive, write_headers
 
+from compiler_dojo.envs.llvm.lowering import find_clang
 from compiler_dojo.envs.programs import Program, Provenance, RunSpecification
 from compiler_dojo.envs.programs.columns import Row
 from compiler_dojo.envs.programs.measure import Measurement, measure
@@ -71,3 +74,34 @@ def debian(tmp_path) -> LocalArchive:
 def headers(tmp_path_factory) -> Headers:
     """A few headers of a C library."""
     return Headers(write_headers(tmp_path_factory.mktemp("headers")))
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache and a folder of sets of its own."""
+    monkeypatch.setenv("DOJO_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("DOJO_PROGRAMS", str(tmp_path / "programs"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Compiler]:
+    """The compiler of the processes that build."""
+    compiler = Compiler(tmp_path / "compiler")
+    compiler.folder.mkdir()
+    script = compiler.folder / "clang"
+    script.write_text(f"""#!/bin/sh
+for word; do
+  case $word in ./*.c | ./*.cc) echo "$word" >>{compiler.folder}/log ;; esac
+done
+case "$*" in
+*./deadly.c*) kill -9 $PPID ;;
+*./deadly_once.c*) mkdir {compiler.folder}/once 2>/dev/null && kill -9 $PPID ;;
+*./slow.c*) while [ -e {compiler.hold} ]; do sleep 0.1; done ;;
+esac
+exec {find_clang()} "$@"
+""")
+    script.chmod(0o755)
+    monkeypatch.setenv("DOJO_CLANG", str(script))
+    yield compiler
+    compiler.hold.unlink(missing_ok=True)
