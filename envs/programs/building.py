@@ -5,37 +5,29 @@ Each package is a job that leaves a file of its own, so a build that is interrup
 
 from __future__ import annotations
 
-import multiprocessing
+import contextlib
 import os
 import shutil
-import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from compiler_dojo.envs.errors import DatasetError, FetchError, InvalidConfigError, UnknownProgramError
+from compiler_dojo.envs.llvm.lowering import find_clang
 from compiler_dojo.envs.programs.corpora import Corpus, read_corpus
 from compiler_dojo.envs.programs.folders import cache_folder, data_folder
+from compiler_dojo.envs.programs.jobs import JobRunner, Progress, Task
 from compiler_dojo.envs.programs.sources.archive import Archive, SourcePackage, shared_archive
 from compiler_dojo.envs.programs.sources.debian import find_headers, job_for
 from compiler_dojo.envs.programs.sources.headers import Headers
-from compiler_dojo.envs.programs.sources.packages import PackageJob, PackageReport, build_package, summed
+from compiler_dojo.envs.programs.sources.packages import PackageJob, PackageReport, summed
 from compiler_dojo.envs.programs.splits import Entry, remove_duplicates
-from compiler_dojo.envs.programs.storage import Row, read_rows, write_set
-
-Progress = Callable[[int, int, str], None]
-"""Called with packages done, packages in all, and what is being done."""
-
-# packages fetched and waiting for each process, so that it need not wait for the network
-QUEUED = 8
-
-ATTEMPTS = 2
-"""How often a package may take its process along before it counts as failed."""
+from compiler_dojo.envs.programs.storage import Row, alone, read_rows, write_set
+from compiler_dojo.envs.programs.stored import locate
+from compiler_dojo.envs.programs.transfer import check_name
 
 
 @dataclass(frozen=True)
@@ -121,7 +113,7 @@ def build_standard(
         ToolchainError: clang or apt is missing.
         DatasetError: a set cannot be written.
     """
-    corpora = [read_corpus(name) for name in names]
+    corpora = [read_corpus(name) for name in dict.fromkeys(names)]
     archive = archive or shared_archive()
     start = time.monotonic()
     plans = [_plan_of(corpus, archive) for corpus in corpora]
@@ -139,33 +131,50 @@ def build_packages(
 ) -> BuildResult:
     """Build a set from packages of one's own choice; duplicates among them are removed.
 
+    What is interrupted goes on where it was when it is built again. A script that calls this needs the usual
+    ``if __name__ == "__main__":``, because the processes that build import it.
+
     Raises:
-        InvalidConfigError: neither packages nor a sample are asked for, or the scheme is unknown.
+        InvalidConfigError: neither packages nor a sample are asked for, the scheme is unknown, or the name is taken by
+            something else.
         UnknownProgramError: no package of this name or version.
         FetchError: nothing could be fetched.
         ToolchainError: clang or apt is missing.
         DatasetError: the set cannot be written.
     """
+    check_name(name)
     if not choice.packages and choice.sample < 1:
         raise InvalidConfigError("which packages? Give names, or a sample of at least 1")
     start = time.monotonic()
     archive = archive or shared_archive()
-    plan = _Plan(name, f"dojo programs build {choice.scheme} --name {name}")
+    command = f"dojo programs build {choice.scheme} --name {name}"
+    fields = {key: list(value) if isinstance(value, tuple) else value for key, value in vars(choice).items()}
+    plan = _Plan(name, command, extra={"choice": fields})
     if choice.scheme == "debian":
-        chosen = _chosen(choice, archive)
-        plan.jobs = [job_for(package, archive, **_settings(choice)) for package in chosen]
-        return _build([plan], archive, headers, root, workers, progress, start)[0]
-    if choice.scheme == "pypi":
-        from compiler_dojo.envs.programs.sources.pypi import job_for as sdist_job
+        plan.jobs = [job_for(package, archive, **_settings(choice)) for package in _chosen(choice, archive)]
+    elif choice.scheme == "pypi":
+        _plan_sdists(plan, choice)
+    else:
+        raise InvalidConfigError(f"packages are built from 'debian' or 'pypi', got {choice.scheme!r}")
+    twice = [package for package, count in Counter(job.name for job in plan.jobs).items() if count > 1]
+    if twice:
+        raise InvalidConfigError(f"{twice[0]} is asked for in two versions: build a set of each")
+    return _build([plan], archive, headers, root, workers, progress, start)[0]
 
-        for text in choice.packages:
-            sdist, _, version = text.partition("==")
-            try:
-                plan.jobs.append(sdist_job(sdist, version or None, **_settings(choice)))
-            except (FetchError, UnknownProgramError) as error:
-                plan.problems.append(str(error))
-        return _build([plan], archive, headers, root, workers, progress, start)[0]
-    raise InvalidConfigError(f"packages are built from 'debian' or 'pypi', got {choice.scheme!r}")
+
+def _plan_sdists(plan: _Plan, choice: PackageChoice) -> None:
+    from compiler_dojo.envs.programs.sources.pypi import job_for as sdist_job
+
+    if not choice.packages:
+        raise InvalidConfigError("samples are drawn from 'debian' only: name the packages of 'pypi'")
+    for text in dict.fromkeys(choice.packages):
+        name, _, version = text.partition("==")
+        try:
+            plan.jobs.append(sdist_job(name, version or None, **_settings(choice)))
+        except (FetchError, UnknownProgramError) as error:
+            plan.problems.append(str(error))
+    if not plan.jobs:
+        raise FetchError(f"no package could be fetched: {plan.problems[0]}")
 
 
 def _settings(choice: PackageChoice) -> dict[str, Any]:
@@ -187,7 +196,7 @@ SAMPLED_BYTES = (40_000, 4_000_000)
 def _chosen(choice: PackageChoice, archive: Archive) -> list[SourcePackage]:
     """The packages that are named, or drawn among those of ordinary size."""
     if choice.packages:
-        return [archive.find(*_name_and_version(text)) for text in dict.fromkeys(choice.packages)]
+        return list(dict.fromkeys(archive.find(*_name_and_version(text)) for text in choice.packages))
     import numpy as np
 
     low, high = SAMPLED_BYTES
@@ -237,134 +246,65 @@ def _build(
     progress: Progress | None,
     start: float,
 ) -> list[BuildResult]:
+    find_clang()  # before anything is fetched
     headers, problem = (headers, "") if headers is not None else find_headers(archive)
-    jobs = [job for plan in plans for job in plan.jobs]
-    folder = cache_folder("builds")
     workers = workers or os.cpu_count() or 1
     tell = progress or (lambda done, total, text: None)
-    reports = dict(_Run(archive, headers.root, folder, workers, tell).reports(jobs))
-    if reports and all(report.error for report in reports.values()):
-        raise FetchError(f"no package could be built: {next(iter(reports.values())).error}")
-    results = []
-    for plan in plans:
-        tell(len(jobs), len(jobs), f"writing {plan.name}")
-        problems = [*plan.problems, *([problem] if problem else [])]
-        results.append(_assemble(plan, problems, reports, folder, root or data_folder(), workers, start))
-    for job in jobs:  # only now: until all sets are there, a package's file may be needed again
-        for path in folder.glob(f"{job.key}.*"):
-            path.unlink()
+    runner = JobRunner(archive, headers.root, workers, tell)
+    with contextlib.ExitStack() as stack:
+        folders = [stack.enter_context(_own_folder(plan.name)) for plan in plans]
+        tasks = [Task(job, folder) for plan, folder in zip(plans, folders, strict=True) for job in plan.jobs]
+        reports = runner.run(tasks)
+        if tasks and runner.unfetched == len(tasks):
+            raise FetchError(f"no package could be fetched: {reports[0].error}")
+        results = []
+        for plan, folder in zip(plans, folders, strict=True):
+            tell(len(tasks), len(tasks), f"writing {plan.name}")
+            own = [report for task, report in zip(tasks, reports, strict=True) if task.folder == folder]
+            problems = [*plan.problems, *([problem] if problem else [])]
+            results.append(_assemble(plan, problems, own, folder, root or data_folder(), workers, start))
+            if not any(report.error for report in own):  # else the same command tries those again, and only those
+                shutil.rmtree(folder, ignore_errors=True)
     return results
 
 
-@dataclass
-class _Run:
-    """Jobs that are fetched by this process and built by others, at the same time."""
-
-    archive: Archive
-    headers: Path
-    folder: Path
-    workers: int
-    tell: Progress
-    done: int = 0
-    total: int = 0
-    programs: int = 0
-
-    def reports(self, jobs: Sequence[PackageJob]) -> Iterator[tuple[str, PackageReport]]:
-        """Reports by key of job, as packages get done; large ones first, so that no core waits long at the end."""
-        waiting = sorted(jobs, key=lambda job: (-_weight(job), job.name))
-        self.total = len(waiting)
-        attempts: Counter[str] = Counter()
-        while waiting:
-            running: dict[Future[PackageReport], PackageJob] = {}
-            context = multiprocessing.get_context("spawn")
-            with ProcessPoolExecutor(self.workers, context, _end_with, (os.getpid(),)) as pool:
-                try:
-                    yield from self._until_done(pool, waiting, running)
-                except BrokenProcessPool:
-                    # something ended a process: out of memory, or a kill from outside
-                    for future, job in running.items():
-                        attempts[job.key] += future.running()
-                        if attempts[job.key] < ATTEMPTS:
-                            waiting.insert(0, job)
-                        else:
-                            error = f"the process that built {job.name} was killed {ATTEMPTS} times: too little memory?"
-                            yield self._told(job, PackageReport(job.name, job.version, error=error))
-                except BaseException:
-                    pool.shutdown(wait=False, cancel_futures=True)
-                    raise
-
-    def _until_done(
-        self, pool: ProcessPoolExecutor, waiting: list[PackageJob], running: dict[Future[PackageReport], PackageJob]
-    ) -> Iterator[tuple[str, PackageReport]]:
-        while waiting or running:
-            if waiting and len(running) < QUEUED * self.workers:
-                batch, waiting[:] = waiting[:QUEUED], waiting[QUEUED:]
-                failed = self._fetch(batch)
-                for job in batch:
-                    if job.name in failed:
-                        yield self._told(job, PackageReport(job.name, job.version, error=str(failed[job.name])))
-                    else:
-                        running[pool.submit(build_package, job, self.headers, self.folder)] = job
-            finished = wait(running, timeout=0 if waiting else None, return_when=FIRST_COMPLETED).done
-            if not finished and len(running) >= QUEUED * self.workers:
-                finished = wait(running, return_when=FIRST_COMPLETED).done
-            for future in finished:
-                report = future.result()
-                yield self._told(running.pop(future), report)
-
-    def _fetch(self, batch: Sequence[PackageJob]) -> Mapping[str, FetchError]:
-        packages = [self.archive.find(job.name, job.version) for job in batch if job.scheme == "debian"]
-        if any(not self.archive.path(package.sources).exists() for package in packages):
-            self.tell(self.done, self.total, f"fetching {batch[0].name} and others")
-        return self.archive.fetch(packages) if packages else {}
-
-    def _told(self, job: PackageJob, report: PackageReport) -> tuple[str, PackageReport]:
-        self.done += 1
-        self.programs += report.kept
-        self.tell(self.done, self.total, f"{job.name}: {self.programs} programs")
-        return job.key, report
-
-
-def _end_with(parent: int) -> None:
-    """Have this process end when its parent does, which a parent that is killed cannot see to."""
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(1.0)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
-
-
-def _weight(job: PackageJob) -> int:
-    return len(job.units) if job.units is not None else 0
+@contextlib.contextmanager
+def _own_folder(name: str) -> Iterator[Path]:
+    """The folder of a set's finished packages, for this process alone."""
+    folder = cache_folder("builds") / name
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DatasetError(f"{folder} cannot be written: {error}; set DOJO_CACHE to another folder") from error
+    with alone(*locate(folder)):
+        yield folder
 
 
 def _assemble(
     plan: _Plan,
     problems: Sequence[str],
-    reports: Mapping[str, PackageReport],
+    reports: Sequence[PackageReport],
     folder: Path,
     root: Path,
     workers: int,
     start: float,
 ) -> BuildResult:
-    own = {job.name: reports[job.key] for job in plan.jobs}
-    parts = [folder / f"{job.key}.parquet" for job in sorted(plan.jobs, key=lambda job: job.name)]
-    parts = [part for part in parts if part.exists()]
+    built = [job for job, report in zip(plan.jobs, reports, strict=True) if report.kept]
+    parts = [folder / f"{job.key}.parquet" for job in sorted(built, key=lambda job: job.name)]
     pinned = all(job.units is not None for job in plan.jobs)
     kept, duplicates = (None, {}) if pinned else _without_duplicates(parts)
-    count = sum(report.kept for report in own.values()) if kept is None else len(kept)
+    count = sum(report.kept for report in reports) if kept is None else len(kept)
+    failures = [report.error for report in reports if report.error]
     if count == 0:
-        reasons = "; ".join([*problems, *(r.error for r in own.values() if r.error)][:3])
-        raise DatasetError(f"{plan.name} would be empty: {reasons or 'no unit of these packages compiles'}")
-    missing = [*problems, *(r.error for r in own.values() if r.error), *_differences(plan, own)]
+        reasons = "; ".join([*problems, *failures][:3])
+        raise DatasetError(f"{plan.name} would be empty: {reasons or 'no unit of these packages is such a program'}")
+    missing = [*problems, *failures, *_differences(plan, reports)]
     details = {
         "command": plan.command,
         "seconds": round(time.monotonic() - start, 1),
         "workers": workers,
-        "build": summed(own),
-        "packages": [_brief(report) for report in own.values()],
+        "build": summed({report.name: report for report in reports}),
+        "packages": [_brief(report) for report in reports],
         "duplicates": duplicates,
         **plan.extra,
     }
@@ -372,10 +312,9 @@ def _assemble(
     return BuildResult(plan.name, root / plan.name, count, details, tuple(missing))
 
 
-def _differences(plan: _Plan, reports: Mapping[str, PackageReport]) -> Iterator[str]:
+def _differences(plan: _Plan, reports: Sequence[PackageReport]) -> Iterator[str]:
     """What of the list is not there as listed."""
-    for job in plan.jobs:
-        report = reports[job.name]
+    for job, report in zip(plan.jobs, reports, strict=True):
         if job.units is None or report.error:
             continue
         absent = len(job.units) - report.kept - len(report.unlike)

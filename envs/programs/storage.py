@@ -112,7 +112,7 @@ def write_set(
     """
     notes = dict(details or {})
     system, root = locate(folder)
-    with _writing(system, root) as partial, _alone(system, root):
+    with _writing(system, root) as partial, alone(system, root):
         strangers = [path for path in _names(system, root) if not _OURS.fullmatch(path)]
         if strangers:
             raise DatasetError(f"{folder}: holds {strangers[0]!r}, which is no part of a set: give an empty folder")
@@ -306,7 +306,7 @@ def _writing(system: AbstractFileSystem, folder: str) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def _alone(system: AbstractFileSystem, root: str) -> Iterator[None]:
+def alone(system: AbstractFileSystem, root: str) -> Iterator[None]:
     """Keep other writers of this machine out of a folder; a killed process keeps nobody out.
 
     Raises:

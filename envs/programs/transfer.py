@@ -86,7 +86,7 @@ def import_folder(
         DatasetError: there is a set of this name, no file could be used, or the set cannot be written.
     """
     check_lowering(lowering)
-    _check_name(name)
+    check_name(name)
     target = data_folder() / name
     if (target / MANIFEST).exists() and not replace:
         raise DatasetError(f"there is a set {name!r} in {target}: choose another name, or replace it")
@@ -178,7 +178,12 @@ def measured(source: ProgramSource) -> Row:
     return Row(program, measure(program))
 
 
-def _check_name(name: str) -> None:
+def check_name(name: str) -> None:
+    """Check that a set may have this name: it is a folder's, and the scheme of its programs' URIs.
+
+    Raises:
+        InvalidConfigError: it may not.
+    """
     from fsspec import available_protocols
 
     if not _NAME.fullmatch(name):

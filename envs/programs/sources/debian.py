@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import json
 from collections.abc import Sequence
@@ -102,11 +103,16 @@ class DebianSource:
 
 @functools.lru_cache(maxsize=1024)
 def _load(source: DebianSource) -> Program:
-    job = _fetched(source.package, source.lowering)
-    program = (load_linked if source.linked else load_unit)(job, source.path, shared_headers())
+    if source.linked:
+        programs, reasons = _linked(source.package, source.lowering)
+        if source.path not in programs:
+            reason = reasons.get(source.path, "it defines no main")
+            raise CompilationError(f"{source.uri} makes no whole program: {reason}")
+        return dataclasses.replace(programs[source.path], uri=source.uri)
+    program = load_unit(_fetched(source.package, source.lowering), source.path, shared_headers())
     if isinstance(program, str):
         raise CompilationError(f"{source.uri} does not compile outside the package's own build: {program}")
-    return program
+    return dataclasses.replace(program, uri=source.uri)
 
 
 @functools.lru_cache(maxsize=1024)
@@ -125,8 +131,15 @@ def _units(package: str, lowering: str) -> tuple[str, ...]:
     return tuple(list_units(_fetched(package, lowering), shared_headers()))
 
 
+@functools.lru_cache(maxsize=8)
+def _linked(package: str, lowering: str) -> tuple[dict[str, Program], dict[str, str]]:
+    return load_linked(_fetched(package, lowering), shared_headers())
+
+
 def select(uri: str, lowering: str) -> Sequence[DebianSource]:
-    """The program that a URI means, or all units of a package or of a folder in it.
+    """The program that a URI means, or all units, or all whole programs, of a package or of a folder in it.
+
+    To know which units make whole programs, all units of the package are compiled.
 
     Raises:
         UnknownProgramError: no package is named, the archive has none of that name, or it has no such unit.
@@ -138,4 +151,8 @@ def select(uri: str, lowering: str) -> Sequence[DebianSource]:
         raise UnknownProgramError(f"{uri}: which package? A URI is {SCHEME}://PACKAGE/PATH, as debian://zlib/inflate.c")
     linked = scheme == LINKED
     units = units_at(package, path, _units(package, lowering))
+    if linked and units != [path]:
+        units = [unit for unit in units if unit in _linked(package, lowering)[0]]
+        if not units:
+            raise UnknownProgramError(f"{uri}: no unit of {package} there makes a whole program: try {SCHEME}://")
     return [DebianSource(package, unit, lowering, linked) for unit in units]

@@ -208,18 +208,18 @@ def load_unit(job: PackageJob, unit: str, headers: Headers) -> Program | str:
         return _program(job, unit, result.module, Licenses(tree, job.packaging, job.license_expression))
 
 
-def load_linked(job: PackageJob, unit: str, headers: Headers) -> Program | str:
-    """The program that a unit with ``main`` and the package's other units make, or why there is none."""
+def load_linked(job: PackageJob, headers: Headers) -> tuple[dict[str, Program], dict[str, str]]:
+    """A package's whole programs by the path of their unit with ``main``, and why other units make none."""
     with tempfile.TemporaryDirectory(prefix="dojo-package-") as temporary:
         tree = SourceTree(unpack_sources(job.archive, Path(temporary) / "sources"), headers)
         report = PackageReport(job.name, job.version)
         whole = dataclasses.replace(job, linked=True)
-        units = _compiled(whole, tree, tree.units(frozenset(job.languages)), report)
-        failures: dict[str, str] = {}
-        for program in whole_programs([*units], job.name, smallest=0, largest=1 << 31, failures=failures):
-            if program.uri.endswith(f"://{job.name}/{unit}"):
-                return program
-        return next((f for uri, f in failures.items() if uri.endswith(f"/{unit}")), "it defines no main")
+        units = list(_compiled(whole, tree, tree.units(frozenset(job.languages)), report))
+    failures: dict[str, str] = {}
+    programs = whole_programs(units, job.name, smallest=0, largest=1 << 31, failures=failures)
+    by_path = {program.uri.removeprefix(f"{job.scheme}+linked://{job.name}/"): program for program in programs}
+    reasons = {uri.removeprefix(f"{job.scheme}://{job.name}/"): reason for uri, reason in failures.items()}
+    return by_path, {**report.details, **reasons}
 
 
 def list_units(job: PackageJob, headers: Headers) -> list[str]:

@@ -1,12 +1,18 @@
-"""Rows to store, and a stored set of them."""
+"""Rows to store, a stored set of them, an archive of packages, and a compiler."""
 
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from building_tools import Compiler
+from debian_archive import LocalArchive, write_headers
 
+from compiler_dojo.envs.llvm.lowering import find_clang
 from compiler_dojo.envs.programs import Program, Provenance, RunSpecification
 from compiler_dojo.envs.programs.columns import Row
 from compiler_dojo.envs.programs.measure import Measurement, measure
+from compiler_dojo.envs.programs.sources.headers import Headers
 from compiler_dojo.envs.programs.storage import write_set
 
 LL = "define i32 @f{0}(i32 %x) {{\nentry:\n{1}  ret i32 %x\n}}\n"
@@ -53,3 +59,49 @@ def data_folder(tmp_path, monkeypatch) -> Path:
 @pytest.fixture
 def measured_row(small_program) -> Row:
     return Row(small_program, measure(small_program))
+
+
+@pytest.fixture
+def debian(tmp_path) -> LocalArchive:
+    """An empty archive of Debian's kind."""
+    for tool in ("apt-get", "dpkg-deb"):
+        if shutil.which(tool) is None:
+            pytest.skip(f"there is no {tool}")
+    return LocalArchive(tmp_path / "debian")
+
+
+@pytest.fixture(scope="session")
+def headers(tmp_path_factory) -> Headers:
+    """A few headers of a C library."""
+    return Headers(write_headers(tmp_path_factory.mktemp("headers")))
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache and a folder of sets of its own."""
+    monkeypatch.setenv("DOJO_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("DOJO_PROGRAMS", str(tmp_path / "programs"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Compiler]:
+    """The compiler of the processes that build."""
+    compiler = Compiler(tmp_path / "compiler")
+    compiler.folder.mkdir()
+    script = compiler.folder / "clang"
+    script.write_text(f"""#!/bin/sh
+for word; do
+  case $word in ./*.c | ./*.cc) echo "$word" >>{compiler.folder}/log ;; esac
+done
+case "$*" in
+*./deadly.c*) kill -9 $PPID ;;
+*./deadly_once.c*) mkdir {compiler.folder}/once 2>/dev/null && kill -9 $PPID ;;
+*./slow.c*) while [ -e {compiler.hold} ]; do sleep 0.1; done ;;
+esac
+exec {find_clang()} "$@"
+""")
+    script.chmod(0o755)
+    monkeypatch.setenv("DOJO_CLANG", str(script))
+    yield compiler
+    compiler.hold.unlink(missing_ok=True)

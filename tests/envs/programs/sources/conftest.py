@@ -1,6 +1,5 @@
 """A web site on this machine that serves what a test puts there, well or badly, and remembers what it was asked for."""
 
-import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -9,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import NamedTuple
 
 import pytest
-from debian_archive import LocalArchive, write_headers
+from debian_archive import write_headers
 
 from compiler_dojo.envs.programs.sources import fetching
 from compiler_dojo.envs.programs.sources.headers import Headers
@@ -117,21 +116,6 @@ def mirror(site, tmp_path, monkeypatch) -> Site:
     monkeypatch.setenv("DOJO_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(fetching, "PAUSE", 0.01)
     return site
-
-
-@pytest.fixture
-def debian(tmp_path) -> LocalArchive:
-    """An empty archive of Debian's kind."""
-    for tool in ("apt-get", "dpkg-deb"):
-        if shutil.which(tool) is None:
-            pytest.skip(f"there is no {tool}")
-    return LocalArchive(tmp_path / "debian")
-
-
-@pytest.fixture(scope="session")
-def headers(tmp_path_factory) -> Headers:
-    """A few headers of a C library."""
-    return Headers(write_headers(tmp_path_factory.mktemp("headers")))
 
 
 @pytest.fixture

@@ -9,12 +9,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 from debian_archive import BUNDLED, PLAIN, tarball
+from small_disk import small_disk
 
 from compiler_dojo.envs.errors import DatasetError
 from compiler_dojo.envs.programs import storage
@@ -233,20 +234,6 @@ def test_kill__loses_the_package_alone_and_the_next_run_builds_it(job, headers, 
     assert PackageReport.read(folder / f"{work.key}.json").units == fresh.units
     name = f"{work.key}.parquet"
     assert (folder / name).read_bytes() == (tmp_path / "fresh" / name).read_bytes()
-
-
-@contextlib.contextmanager
-def small_disk(folder: Path, size: int) -> Iterator[Path]:
-    folder.mkdir()
-    done = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)], capture_output=True, check=False
-    )
-    if done.returncode != 0:
-        pytest.skip("only root can make a small disk, and not everywhere")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", str(folder)], check=True)
 
 
 def test_full_disk__is_named_and_loses_nothing_finished(job, headers, tmp_path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from compiler_dojo.envs.programs.sources.archive import Archive
 
-BUNDLED = Path(__file__).parents[4] / "envs" / "programs" / "bundled" / "src"
+BUNDLED = Path(__file__).parents[3] / "envs" / "programs" / "bundled" / "src"
 
 HEADERS = {
     "usr/include/features.h": "#define __THROW\n",
