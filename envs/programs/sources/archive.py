@@ -133,6 +133,8 @@ class Archive:
     ) -> dict[str, FetchError]:
         """Download sources and packaging of these packages into :attr:`downloads`, those that are not there yet.
 
+        Packaging only tells the licence, and a third of it is gone from some archives: a package does without.
+
         Args:
             packages: which ones.
             report: called with a package's name when it is there, or failed.
@@ -147,12 +149,12 @@ class Archive:
             with self._locked():
                 missing, complaints = self._download(batch)
             for package in batch:
-                lost = [file.name for file in package.files if file.name in missing]
-                if lost:
+                lost = package.sources.name
+                if lost in missing:
                     failed[package.name] = FetchError(
-                        f"{', '.join(lost)} of {package.name} {package.version} could not be fetched, or has the wrong "
-                        "size or hash: check the network and the disk and try again; some archives lack old files; apt "
-                        f"says:\n{_lines_about((package.name, *lost), complaints)}"
+                        f"{lost} of {package.name} {package.version} could not be fetched, or has the wrong size or "
+                        "hash: check the network and the disk and try again; some archives lack old files; apt says:\n"
+                        f"{_lines_about((package.name, lost), complaints)}"
                     )
                 if report is not None:
                     report(package.name)

@@ -138,18 +138,17 @@ def test_fetch__reports_each_package_and_fetches_only_what_is_missing(debian) ->
 def test_fetch__returns_what_failed_and_fetches_the_rest(debian) -> None:
     missing, wrong = debian.add("missing", "1-1", PLAIN), debian.add("wrong", "1-1", {"a.c": ""}, sha256="0" * 64)
     debian.add("good", "1-1", {"b.c": ""})
-    bare = debian.add("bare", "1-1", {"c.c": ""}, copyright_text="x")
+    debian.add("bare", "1-1", {"c.c": ""}, copyright_text="x")
     (debian.pool / missing).unlink()
     (debian.pool / "bare_1-1.debian.tar.gz").unlink()
     archive = debian.open()
     gone = archive.find("good")._replace(name="gone", sources=archive.find("good").sources._replace(name="gone.tar.gz"))
     names = ("missing", "wrong", "bare", "good")
     failed = archive.fetch([gone, *map(archive.find, names)])
-    assert sorted(failed) == ["bare", "gone", "missing", "wrong"]
+    # the packaging of `bare` only tells its licence
+    assert sorted(failed) == ["gone", "missing", "wrong"]
     assert missing in str(failed["missing"])
     assert wrong in str(failed["wrong"])
-    assert "bare_1-1.debian.tar.gz" in str(failed["bare"])
-    assert bare not in str(failed["bare"])
     with pytest.raises(FetchError, match=r"(?s)gone 1-1 could not be fetched.*apt says.*gone"):
         raise failed["gone"]
     assert archive.path(archive.find("good").sources).exists()
