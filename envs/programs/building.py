@@ -340,8 +340,3 @@ def _rows(parts: Iterable[Path], kept: set[str] | None) -> Iterator[Row]:
 def _brief(report: PackageReport) -> dict[str, Any]:
     names = ("name", "version", "found", "tried", "compiled", "kept", "seconds", "error", "reasons")
     return {name: getattr(report, name) for name in names}
-
-
-def forget_builds() -> None:
-    """Remove the files of unfinished builds."""
-    shutil.rmtree(cache_folder("builds"), ignore_errors=True)
