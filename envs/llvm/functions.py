@@ -20,15 +20,17 @@ class FunctionHash(NamedTuple):
     Attributes:
         hash: 16 bytes.
         instructions: IR instructions.
+        standard: whether it is of C++'s namespace ``std``, instances of whose templates all programs have.
     """
 
     hash: bytes
     instructions: int
+    standard: bool
 
 
 def read_functions(data: bytes) -> tuple[FunctionHash, ...]:
     """Read an array of ``dojo_function`` (native/include/dojo.h)."""
     return tuple(
-        FunctionHash(struct.pack(">QQ", first, second), instructions)
-        for first, second, instructions in FUNCTION_RECORD.iter_unpack(data)
+        FunctionHash(struct.pack(">QQ", first, second), instructions, bool(standard))
+        for first, second, instructions, standard in FUNCTION_RECORD.iter_unpack(data)
     )

@@ -67,7 +67,7 @@ class GraphHeader(ctypes.Structure):
     _fields_ = (("bytes", c_int64), ("nodes", c_int64), ("edges", c_int64), ("functions", c_int64))
 
 
-FUNCTION_RECORD = struct.Struct("=QQq")
+FUNCTION_RECORD = struct.Struct("=QQqq")
 """Mirror of ``dojo_function`` in native/include/dojo.h: two words of hash, instructions."""
 
 _ERRORS: dict[int, type[DojoError]] = {

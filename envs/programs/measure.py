@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from compiler_dojo.envs.errors import InvalidConfigError, did_you_mean
+from compiler_dojo.envs.llvm.functions import FunctionHash
 from compiler_dojo.envs.llvm.session import CompilerSession
 from compiler_dojo.envs.llvm.worker import Isolation
 from compiler_dojo.envs.programs.program import Program
@@ -26,8 +27,9 @@ class Measurement(NamedTuple):
         instructions_oz: after ``default<Oz>``, or None when it was not asked for.
         instructions_o3: after ``default<O3>``, or None when it was not asked for.
         structural_hash: :meth:`CompilerSession.hash` of the program as it is given, 32 hexadecimal digits.
-        function_hashes: of the defined functions of at least :data:`FUNCTION_INSTRUCTIONS` instructions, 16 bytes each,
-            sorted, without repetition.
+        function_hashes: of the defined functions of at least :data:`FUNCTION_INSTRUCTIONS` instructions, without those
+            of the C++ standard library's headers, which unrelated programs share; 16 bytes each, sorted, without
+            repetition.
         llvm_version: the LLVM that measured, such as ``19.1.7``.
     """
 
@@ -37,6 +39,10 @@ class Measurement(NamedTuple):
     structural_hash: str
     function_hashes: tuple[bytes, ...]
     llvm_version: str
+
+
+def _is_compared(function: FunctionHash) -> bool:
+    return function.instructions >= FUNCTION_INSTRUCTIONS and not function.standard
 
 
 def measure(program: Program, levels: Iterable[str] = LEVELS, seconds: float = 30.0) -> Measurement:
@@ -74,6 +80,6 @@ def measure(program: Program, levels: Iterable[str] = LEVELS, seconds: float = 3
             instructions_oz=optimised.get("Oz"),
             instructions_o3=optimised.get("O3"),
             structural_hash=structural_hash,
-            function_hashes=tuple(sorted({f.hash for f in functions if f.instructions >= FUNCTION_INSTRUCTIONS})),
+            function_hashes=tuple(sorted({f.hash for f in functions if _is_compared(f)})),
             llvm_version=session.llvm_version,
         )

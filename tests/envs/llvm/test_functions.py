@@ -198,3 +198,32 @@ with CompilerSession(open({str(path)!r}, "rb").read(), isolation="none") as sess
     done = run_python(script)
     with CompilerSession(path.read_bytes()) as session:
         assert json.loads(done.stdout) == [function.hash.hex() for function in session.functions()], done.stderr
+
+
+CPP = """
+#include <algorithm>
+#include <string>
+#include <vector>
+namespace mine { template <class T> T twice(T x) { T sum = 0; for (T i = 0; i < x; i++) sum += 2; return sum; } }
+std::size_t visible(std::vector<std::string> &names) {
+    std::sort(names.begin(), names.end());
+    return names.size() + mine::twice(names.size());
+}
+"""
+
+
+@needs_clang
+def test_functions__tell_the_standard_librarys_from_the_programs_own(tmp_path) -> None:
+    source = tmp_path / "a.cpp"
+    source.write_text(CPP)
+    with CompilerSession(lower(source)) as session:
+        functions = session.functions()
+        names = [line.split("@")[1].split("(")[0].strip('"') for line in session.ir().splitlines() if "define " in line]
+    own = {name for name, function in zip(names, functions, strict=True) if not function.standard}
+    library = [function for function in functions if function.standard]
+    assert {name for name in own if "visible" in name or "twice" in name} == {
+        "_Z7visibleRSt6vectorINSt7__cxx1112basic_stringIcSt11char_traitsIcESaIcEEESaIS5_EE",
+        "_ZN4mine5twiceImEET_S1_",
+    }
+    assert all(not name.startswith(("_ZSt", "_ZNSt")) for name in own)
+    assert len(library) > 50

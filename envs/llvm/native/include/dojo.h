@@ -96,6 +96,7 @@ typedef struct dojo_graph {
 typedef struct dojo_function {
     uint64_t hash[2];
     int64_t instructions;
+    int64_t standard; /* 1 when it is a member of namespace std */
 } dojo_function;
 
 DOJO_API void dojo_string_free(char *string);

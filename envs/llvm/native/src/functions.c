@@ -4,6 +4,20 @@
 
 #include "hash.h"
 
+/* Whether it comes from a header of the C++ standard library, going by the Itanium C++ ABI's names:
+ * St and S with another letter stand for std and its members. */
+static bool is_standard(const llvm_c *llvm, LLVMValueRef function) {
+    static const char *const prefixes[] = {
+        "_ZSt", "_ZNS", "_ZNKS", "_ZN9__gnu_cxx", "_ZNK9__gnu_cxx",
+    };
+    size_t size;
+    const char *name = llvm->GetValueName2(function, &size);
+    for (size_t i = 0; i < sizeof prefixes / sizeof *prefixes; i++)
+        if (strncmp(name, prefixes[i], strlen(prefixes[i])) == 0)
+            return true;
+    return false;
+}
+
 static void walk_alone(walk *w, LLVMValueRef function, dojo_function *out) {
     int64_t before = w->state->instcount[0];
     pointer_map_clear(&w->memory->passing);
@@ -13,7 +27,8 @@ static void walk_alone(walk *w, LLVMValueRef function, dojo_function *out) {
     mix_hash(&w->hash, type_hash(w, w->llvm->GlobalGetValueType(function)));
     walk_function(w, function);
     *out = (dojo_function){.hash = {w->hash.a, w->hash.b},
-                           .instructions = w->state->instcount[0] - before};
+                           .instructions = w->state->instcount[0] - before,
+                           .standard = is_standard(w->llvm, function)};
 }
 
 dojo_status dojo_session_functions(dojo_session *session, dojo_function **functions, size_t *count,
