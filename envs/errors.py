@@ -101,6 +101,18 @@ class EpisodeStateError(DojoError):
     """step() before reset(), or after the end of the episode."""
 
 
+class InvalidWorkloadError(DojoError, ValueError):
+    """A tensor contraction that is not one, or that is not supported."""
+
+
+class IllegalScheduleError(DojoError, ValueError):
+    """A transformation that a loop nest does not allow, or a nest that no code can be generated for."""
+
+
+class InvalidArrayError(DojoError, ValueError):
+    """An array of another shape, data type or layout than a kernel was compiled for."""
+
+
 class SessionBusyError(DojoError):
     """begin() and end() of a session came in another order."""
 

@@ -1,0 +1,1 @@
+"""Loop nests: tensor contractions, the transformations of their loops, and the code generator that runs them."""
