@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import NamedTuple
 
 from compiler_dojo.envs.loops.workload import Operand, Workload
@@ -105,7 +104,7 @@ class Reference(NamedTuple):
         moved: cache lines that a miss moves per line: 2 where lines are also written back.
     """
 
-    footprints: tuple[Footprint, ...]
+    footprints: Sequence[Footprint]
     deepest: int
     moved: float
 
@@ -178,23 +177,3 @@ class Traffic:
 
 def _fitting(used: float) -> float:
     return 1.0 if used <= FITS else 0.0 if used >= SPILLS else (SPILLS - used) / (SPILLS - FITS)
-
-
-@lru_cache(maxsize=4096)
-def boxes(size: int, steps: tuple[int, ...]) -> tuple[tuple[int, int], ...]:
-    """The pieces into which loops with these steps, outermost first, cut an axis.
-
-    Returns:
-        (extent, how many of it) of every kind of piece, such as ``((6, 10), (4, 1))`` for 64 in steps of 6.
-    """
-    pieces = {size: 1}
-    for step in steps:
-        cut: dict[int, int] = {}
-        for extent, count in pieces.items():
-            full, rest = divmod(extent, step)
-            if full:
-                cut[step] = cut.get(step, 0) + full * count
-            if rest:
-                cut[rest] = cut.get(rest, 0) + count
-        pieces = cut
-    return tuple(pieces.items())

@@ -27,11 +27,14 @@ class Machine:
         uops_per_cycle: micro-operations issued per cycle.
         window: micro-operations in flight at once (reorder buffer).
         gather_cycles: load-port time per element of a gather.
+        scatter_cycles: store-port time per element of a scatter.
+        horizontal_cycles: per halving when the lanes of an accumulator are added up.
         load_latency: cycles of a load that hits L1.
         forward_latency: cycles from a store to the end of a load of the same bytes.
         visit_cycles: fixed cost of each run of the register tile: loop control, addresses.
         loop_uops: micro-operations of an iteration's counter and branch.
-        mispredict_cycles: cost of leaving a loop that is too long for the branch predictor.
+        predicted_trips: iterations up to which the branch predictor knows the end of a loop.
+        mispredict_cycles: cost of leaving a longer one.
         line_bytes: of a cache line.
         page_bytes: of a page of memory.
         l1_bytes, l2_bytes, l3_bytes: sizes of the data caches.
@@ -41,7 +44,7 @@ class Machine:
         tlb_pages, stlb_pages: entries of the two levels of data TLBs.
         tlb_cycles, stlb_cycles: exposed cycles of a miss in each.
         overlap: part of the shorter of computing and moving that is hidden behind the longer, 0 to 1.
-        copy_cycles: cycles per element of a pack that transposes.
+        copy_cycles: per element or vector that a pack copies.
         cores: threads that really run at once.
         thread_cycles: cost of starting and joining a thread.
     """
@@ -54,10 +57,13 @@ class Machine:
     uops_per_cycle: float = 6.0
     window: float = 512.0
     gather_cycles: float = 0.7
+    scatter_cycles: float = 1.0
+    horizontal_cycles: float = 2.0
     load_latency: float = 5.0
     forward_latency: float = 6.0
     visit_cycles: float = 4.0
     loop_uops: float = 2.0
+    predicted_trips: float = 40.0
     mispredict_cycles: float = 12.0
     line_bytes: int = 64
     page_bytes: int = 4096
