@@ -67,6 +67,39 @@ class GraphHeader(ctypes.Structure):
     _fields_ = (("bytes", c_int64), ("nodes", c_int64), ("edges", c_int64), ("functions", c_int64))
 
 
+class Kernel(ctypes.Structure):
+    """Mirror of ``dojo_kernel`` in native/include/dojo.h."""
+
+    _fields_ = (
+        ("function", c_void_p),
+        ("object", c_void_p),
+        ("object_size", c_size_t),
+        ("parse_seconds", c_double),
+        ("pass_seconds", c_double),
+        ("code_seconds", c_double),
+        ("link_seconds", c_double),
+    )
+
+
+class Work(ctypes.Structure):
+    """Mirror of ``dojo_work`` in native/include/dojo.h."""
+
+    _fields_ = (
+        ("function", c_void_p),
+        ("operands", POINTER(c_void_p)),
+        ("workspace", c_void_p),
+        ("workspace_bytes", c_size_t),
+        ("begin", c_int64),
+        ("end", c_int64),
+    )
+
+
+class TimingProtocol(ctypes.Structure):
+    """Mirror of ``dojo_protocol`` in native/include/dojo.h."""
+
+    _fields_ = (("warmup", c_int64), ("min_seconds", c_double), ("repeats", c_int64), ("pinned", c_int64))
+
+
 FUNCTION_RECORD = struct.Struct("=QQqq")
 """Mirror of ``dojo_function`` in native/include/dojo.h: two words of hash, instructions."""
 
@@ -126,6 +159,31 @@ _PROTOTYPES: dict[str, tuple[Any, list[Any]]] = {
     "dojo_remote_export": (
         c_int,
         [c_void_p, c_uint64, c_int, c_double, POINTER(c_void_p), POINTER(c_size_t), POINTER(c_void_p)],
+    ),
+    "dojo_jit_host": (
+        c_int,
+        [c_void_p, POINTER(c_void_p), POINTER(c_void_p), POINTER(c_void_p), POINTER(c_void_p)],
+    ),
+    "dojo_jit_open": (
+        c_int,
+        [c_void_p, c_char_p, c_char_p, c_char_p, c_int, POINTER(c_void_p), POINTER(c_void_p)],
+    ),
+    "dojo_jit_close": (None, [c_void_p]),
+    "dojo_jit_compile": (
+        c_int,
+        [c_void_p, c_char_p, c_size_t, c_char_p, c_char_p, c_bool, POINTER(POINTER(Kernel)), POINTER(c_void_p)],
+    ),
+    "dojo_jit_assembly": (
+        c_int,
+        [c_void_p, c_char_p, c_size_t, c_char_p, POINTER(c_void_p), POINTER(c_void_p)],
+    ),
+    "dojo_kernel_close": (None, [POINTER(Kernel)]),
+    "dojo_team_open": (c_int, [c_int64, POINTER(c_void_p), POINTER(c_void_p)]),
+    "dojo_team_close": (None, [c_void_p]),
+    "dojo_team_run": (None, [c_void_p, POINTER(Work)]),
+    "dojo_team_time": (
+        c_bool,
+        [c_void_p, POINTER(Work), POINTER(TimingProtocol), POINTER(c_double), POINTER(c_int64)],
     ),
 }
 

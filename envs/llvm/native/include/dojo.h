@@ -213,6 +213,83 @@ DOJO_API dojo_status dojo_remote_text_size(dojo_worker *worker, uint64_t session
 DOJO_API dojo_status dojo_remote_export(dojo_worker *worker, uint64_t session, dojo_export what,
                                         double limit, char **data, size_t *size, char **error);
 
+/* A just-in-time compiler of kernels for one CPU. Any number of threads may use it at once; their
+ * compilations take turns. */
+typedef struct dojo_jit dojo_jit;
+
+/* void kernel(void **operands, void *workspace, int64_t begin, int64_t end) */
+typedef void (*dojo_kernel_function)(void **operands, void *workspace, int64_t begin, int64_t end);
+
+/* A kernel in executable memory. */
+typedef struct dojo_kernel {
+    dojo_kernel_function function;
+    const char *object; /* the relocatable object it was linked from */
+    size_t object_size;
+    double parse_seconds;
+    double pass_seconds;
+    double code_seconds; /* code generation */
+    double link_seconds;
+} dojo_kernel;
+
+/* Target triple, CPU name and features ("+avx2,-sse4a,...") of this machine; free each with
+ * dojo_string_free. */
+DOJO_API dojo_status dojo_jit_host(dojo_library *library, char **triple, char **cpu,
+                                   char **features, char **error);
+
+/* A compiler for the target, CPU name and features that LLVM knows by these names; code generation
+ * level 0 (none) to 3 (aggressive). Fails with DOJO_ERROR_LIBRARY when this libLLVM lacks ORC. */
+DOJO_API dojo_status dojo_jit_open(dojo_library *library, const char *triple, const char *cpu,
+                                   const char *features, int level, dojo_jit **out, char **error);
+/* The compiler's memory is freed when its last kernel is closed, too. */
+DOJO_API void dojo_jit_close(dojo_jit *jit);
+
+/* Compile the function `symbol` that textual IR defines. `pipeline` (the text of `opt -passes=`) is
+ * run first; NULL or "" runs nothing. With `verify` LLVM's verifier checks the IR, at a cost;
+ * without it IR that is well-formed but invalid (a use that its definition does not dominate) is
+ * undefined behaviour. Other functions that the IR calls come from the process. */
+DOJO_API dojo_status dojo_jit_compile(dojo_jit *jit, const char *ir, size_t size,
+                                      const char *symbol, const char *pipeline, bool verify,
+                                      dojo_kernel **out, char **error);
+/* The assembly text of what dojo_jit_compile would link; free it with dojo_string_free. */
+DOJO_API dojo_status dojo_jit_assembly(dojo_jit *jit, const char *ir, size_t size,
+                                       const char *pipeline, char **out, char **error);
+/* Free the kernel's code, which nobody may be running. */
+DOJO_API void dojo_kernel_close(dojo_kernel *kernel);
+
+/* Threads that run kernels together, of which the caller is one. The others spin for a while after
+ * each run, then sleep. Calls take turns. After a fork the child can only close its copy. */
+typedef struct dojo_team dojo_team;
+
+/* One run of a kernel: thread i of n runs the i-th of n contiguous parts of [begin, end), nearly
+ * equal ones, with the workspace at workspace + i * workspace_bytes. Empty parts are not run. */
+typedef struct dojo_work {
+    dojo_kernel_function function;
+    void **operands;
+    void *workspace;
+    size_t workspace_bytes;
+    int64_t begin;
+    int64_t end;
+} dojo_work;
+
+/* How often to run what is timed: `warmup` times before the clock starts, then `repeats` samples,
+ * each as many runs as fill `min_seconds`. */
+typedef struct dojo_protocol {
+    int64_t warmup;
+    double min_seconds;
+    int64_t repeats;
+    int64_t pinned; /* 1: each thread stays on a CPU of its own meanwhile */
+} dojo_protocol;
+
+/* At least one thread. */
+DOJO_API dojo_status dojo_team_open(int64_t threads, dojo_team **out, char **error);
+DOJO_API void dojo_team_close(dojo_team *team);
+DOJO_API void dojo_team_run(dojo_team *team, const dojo_work *work);
+/* seconds[i], of length `repeats`, receives the time of one run in sample i; *runs how many the
+ * samples were in all. False, and nothing was run, when the threads cannot be pinned: the caller
+ * may use fewer CPUs than the team has threads. */
+DOJO_API bool dojo_team_time(dojo_team *team, const dojo_work *work, const dojo_protocol *protocol,
+                             double *seconds, int64_t *runs);
+
 #ifdef __cplusplus
 }
 #endif

@@ -2,8 +2,8 @@
  * from LLVM 19 on.
  *
  * LLVM_C_FUNCTIONS lists what every supported libLLVM must export; LLVM_C_OPTIONAL what may be
- * missing (a NULL pointer then). Each entry is X(return type, name without the LLVM prefix,
- * parameters).
+ * missing (a NULL pointer then); LLVM_C_JIT what dojo_jit_open needs. Each entry is X(return type,
+ * name without the LLVM prefix, parameters).
  */
 #ifndef DOJO_LLVM_C_H
 #define DOJO_LLVM_C_H
@@ -31,12 +31,40 @@ typedef struct LLVMOpaqueSectionIterator *LLVMSectionIteratorRef;
 typedef struct LLVMOpaqueValueMetadataEntry LLVMValueMetadataEntry;
 typedef struct LLVMOpaqueOperandBundle *LLVMOperandBundleRef;
 typedef struct LLVMComdat *LLVMComdatRef;
+typedef struct LLVMOpaqueTargetData *LLVMTargetDataRef;
+typedef struct LLVMOrcOpaqueLLJIT *LLVMOrcLLJITRef;
+typedef struct LLVMOrcOpaqueLLJITBuilder *LLVMOrcLLJITBuilderRef;
+typedef struct LLVMOrcOpaqueExecutionSession *LLVMOrcExecutionSessionRef;
+typedef struct LLVMOrcOpaqueJITDylib *LLVMOrcJITDylibRef;
+typedef struct LLVMOrcOpaqueDefinitionGenerator *LLVMOrcDefinitionGeneratorRef;
+typedef struct LLVMOrcOpaqueSymbolStringPoolEntry *LLVMOrcSymbolStringPoolEntryRef;
 typedef int LLVMBool;
 typedef void (*LLVMDiagnosticHandler)(LLVMDiagnosticInfoRef, void *);
+typedef void (*LLVMOrcErrorReporterFunction)(void *, LLVMErrorRef);
+typedef struct {
+    LLVMOrcJITDylibRef library;
+    int flags;
+} LLVMOrcCJITDylibSearchOrderElement;
+typedef struct {
+    LLVMOrcSymbolStringPoolEntryRef name;
+    int flags;
+} LLVMOrcCLookupSetElement;
+typedef struct {
+    LLVMOrcSymbolStringPoolEntryRef name;
+    struct {
+        uint64_t address;
+        uint8_t generic_flags, target_flags;
+    } symbol;
+} LLVMOrcCSymbolMapPair;
+typedef void (*LLVMOrcExecutionSessionLookupHandleResultFunction)(LLVMErrorRef,
+                                                                  LLVMOrcCSymbolMapPair *, size_t,
+                                                                  void *);
 
 enum { DIAGNOSTIC_ERROR = 0 };
 enum { VERIFIER_RETURN_STATUS = 2 };
 enum { CODEGEN_LEVEL_DEFAULT = 2, RELOC_PIC = 2, CODE_MODEL_DEFAULT = 0, OBJECT_FILE = 1 };
+enum { ASSEMBLY_FILE = 0 };
+enum { ORC_LOOKUP_STATIC = 0, ORC_MATCH_ALL_SYMBOLS = 1, ORC_REQUIRED_SYMBOL = 0 };
 enum { ATTRIBUTE_RETURN_INDEX = 0 };
 #define ATTRIBUTE_FUNCTION_INDEX (~0u)
 enum { METADATA_KIND_DEBUG = 0 };
@@ -366,6 +394,41 @@ enum {
 #define LLVM_C_OPTIONAL(X)                                                                         \
     X(LLVMBool, GetICmpSameSign, (LLVMValueRef))                  /* LLVM 20 */                    \
     X(LLVMValueRef, GetSwitchCaseValue, (LLVMValueRef, unsigned)) /* LLVM 22 */
+
+/* What only the just-in-time compiler uses; ORC's part of the LLVM-C API is called experimental. */
+#define LLVM_C_JIT(X)                                                                              \
+    X(char *, GetHostCPUName, (void))                                                              \
+    X(char *, GetHostCPUFeatures, (void))                                                          \
+    X(LLVMTargetDataRef, CreateTargetDataLayout, (LLVMTargetMachineRef))                           \
+    X(void, DisposeTargetData, (LLVMTargetDataRef))                                                \
+    X(void, SetModuleDataLayout, (LLVMModuleRef, LLVMTargetDataRef))                               \
+    X(LLVMOrcLLJITBuilderRef, OrcCreateLLJITBuilder, (void))                                       \
+    X(LLVMErrorRef, OrcCreateLLJIT, (LLVMOrcLLJITRef *, LLVMOrcLLJITBuilderRef))                   \
+    X(LLVMErrorRef, OrcDisposeLLJIT, (LLVMOrcLLJITRef))                                            \
+    X(char, OrcLLJITGetGlobalPrefix, (LLVMOrcLLJITRef))                                            \
+    X(LLVMOrcExecutionSessionRef, OrcLLJITGetExecutionSession, (LLVMOrcLLJITRef))                  \
+    X(LLVMOrcSymbolStringPoolEntryRef, OrcLLJITMangleAndIntern, (LLVMOrcLLJITRef, const char *))   \
+    X(void, OrcReleaseSymbolStringPoolEntry, (LLVMOrcSymbolStringPoolEntryRef))                    \
+    X(LLVMErrorRef, OrcLLJITAddObjectFile,                                                         \
+      (LLVMOrcLLJITRef, LLVMOrcJITDylibRef, LLVMMemoryBufferRef))                                  \
+    X(void, OrcExecutionSessionSetErrorReporter,                                                   \
+      (LLVMOrcExecutionSessionRef, LLVMOrcErrorReporterFunction, void *))                          \
+    X(LLVMOrcJITDylibRef, OrcExecutionSessionCreateBareJITDylib,                                   \
+      (LLVMOrcExecutionSessionRef, const char *))                                                  \
+    X(void, OrcExecutionSessionLookup,                                                             \
+      (LLVMOrcExecutionSessionRef, int, LLVMOrcCJITDylibSearchOrderElement *, size_t,              \
+       LLVMOrcCLookupSetElement *, size_t, LLVMOrcExecutionSessionLookupHandleResultFunction,      \
+       void *))                                                                                    \
+    X(LLVMErrorRef, OrcJITDylibClear, (LLVMOrcJITDylibRef))                                        \
+    X(void, OrcJITDylibAddGenerator, (LLVMOrcJITDylibRef, LLVMOrcDefinitionGeneratorRef))          \
+    X(LLVMErrorRef, OrcCreateDynamicLibrarySearchGeneratorForProcess,                              \
+      (LLVMOrcDefinitionGeneratorRef *, char, void *, void *))
+
+typedef struct llvm_c_jit {
+#define X(result, name, parameters) result(*name) parameters;
+    LLVM_C_JIT(X)
+#undef X
+} llvm_c_jit;
 
 typedef struct llvm_c {
 #define X(result, name, parameters) result(*name) parameters;
