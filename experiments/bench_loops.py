@@ -1,0 +1,228 @@
+"""Kernels of several peers for the same workloads: checked, then timed in turn, on one CPU and by one protocol."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import statistics
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from compiler_dojo.envs.errors import DojoError
+from compiler_dojo.envs.loops.workload import Workload
+from compiler_dojo.experiments.loop_peers import Array, Peer, PreparedKernel, allocate, check
+
+MOST_OTHER_THREADS = 0.05
+"""Share of the process's CPU time that threads other than the one that measures may take."""
+
+
+class ThreadsError(DojoError):
+    """A library computes in more threads than it was told to."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How kernels are timed.
+
+    Attributes:
+        repeats: rounds; in each every peer gives one sample, in an order that moves on by one from round to round.
+        min_seconds: least length of a sample, which is the mean of as many evaluations as fill it.
+        seed: of the operands' values.
+    """
+
+    repeats: int = 7
+    min_seconds: float = 0.02
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One peer on one workload.
+
+    Attributes:
+        group: the set that the workload is of.
+        workload: its text.
+        peer: name.
+        error: why there are no times, or empty.
+        clock: see :class:`PreparedKernel`.
+        how: see there.
+        tuning_seconds: see there.
+        best_seconds: least sample.
+        median_seconds: median of the samples.
+        gflops: at the median.
+        intensity: floating-point operations per byte, if every operand is moved once.
+    """
+
+    group: str
+    workload: str
+    peer: str
+    error: str = ""
+    clock: str = ""
+    how: str = ""
+    tuning_seconds: float = 0.0
+    best_seconds: float = 0.0
+    median_seconds: float = 0.0
+    gflops: float = 0.0
+    intensity: float = 0.0
+
+
+@dataclass(frozen=True)
+class Results:
+    """Everything that was measured.
+
+    Attributes:
+        entries: one per workload and peer.
+        settings: how.
+        target: what own kernels and gcc's were compiled for.
+        cpu: the model's name.
+        peak: GFLOP/s in float32 that a core can reach, measured.
+        bandwidths: measured bytes per second by level, such as ``L2`` and ``memory``.
+        unavailable: peers that could not be measured, and why.
+    """
+
+    entries: Sequence[Entry]
+    settings: Settings
+    target: str
+    cpu: str
+    peak: float
+    bandwidths: Mapping[str, float]
+    unavailable: Mapping[str, str] = field(default_factory=dict)
+
+
+def usable(peers: Sequence[Peer]) -> tuple[list[Peer], dict[str, str]]:
+    """Peers that are available, and why the others are not."""
+    reasons = {peer.name: peer.available() for peer in peers}
+    return [peer for peer in peers if not reasons[peer.name]], {name: why for name, why in reasons.items() if why}
+
+
+def measure(
+    groups: Mapping[str, Sequence[Workload]],
+    peers: Sequence[Peer],
+    settings: Settings,
+    advance: Callable[[], None] = lambda: None,
+) -> list[Entry]:
+    """Time every peer on every workload.
+
+    Args:
+        groups: workloads by the name of their set.
+        peers: those that are available.
+        settings: how to time.
+        advance: called after each workload.
+
+    Raises:
+        ThreadsError: a BLAS library uses more than one thread.
+    """
+    entries = []
+    with one_thread():
+        for group, workloads in groups.items():
+            for workload in workloads:
+                entries += measure_workload(group, workload, peers, settings)
+                advance()
+    return entries
+
+
+def measure_workload(group: str, workload: Workload, peers: Sequence[Peer], settings: Settings) -> list[Entry]:
+    """Prepare and check every peer's kernel, then time them in turn; a peer that fails has an entry that says why."""
+    operands = allocate(workload, settings.seed)
+    kernels: dict[str, PreparedKernel] = {}
+    errors: dict[str, str] = {}
+    for peer in peers:
+        try:
+            with pinned():
+                kernels[peer.name] = _prepare(peer, workload, operands)
+        except DojoError as error:
+            errors[peer.name] = f"{type(error).__name__}: {error}"
+    samples = _time_in_turn(kernels, settings)
+    moved = sum(array.nbytes for array in operands)
+    entries = []
+    for peer in peers:
+        entry = Entry(group, str(workload), peer.name, errors.get(peer.name, ""), intensity=workload.flops / moved)
+        if peer.name in kernels:
+            entry = _filled(entry, kernels[peer.name], samples[peer.name], workload.flops)
+        entries.append(entry)
+    return entries
+
+
+def _prepare(peer: Peer, workload: Workload, operands: Sequence[Array]) -> PreparedKernel:
+    kernel = peer.prepare(workload, operands)
+    check(workload, operands, kernel.run)
+    return kernel
+
+
+def _time_in_turn(kernels: Mapping[str, PreparedKernel], settings: Settings) -> dict[str, list[float]]:
+    samples: dict[str, list[float]] = {name: [] for name in kernels}
+    names = list(kernels)
+    for kernel in kernels.values():
+        kernel.sample(settings.min_seconds / 4)
+    for repeat in range(settings.repeats):
+        first = repeat % max(len(names), 1)
+        for name in names[first:] + names[:first]:
+            with pinned() if kernels[name].threads == 1 else contextlib.nullcontext():
+                samples[name].append(kernels[name].sample(settings.min_seconds))
+    return samples
+
+
+def _filled(entry: Entry, kernel: PreparedKernel, samples: Sequence[float], flops: int) -> Entry:
+    median = statistics.median(samples)
+    return Entry(
+        entry.group,
+        entry.workload,
+        entry.peer,
+        clock=kernel.clock,
+        how=kernel.how,
+        tuning_seconds=kernel.tuning_seconds,
+        best_seconds=min(samples),
+        median_seconds=median,
+        gflops=flops / median / 1e9,
+        intensity=entry.intensity,
+    )
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Keep every BLAS in the process to one thread; which is measured, not believed.
+
+    Raises:
+        ThreadsError: a product of matrices still takes more than one thread.
+    """
+    # a BLAS can be limited once it is loaded
+    with contextlib.suppress(ImportError):
+        importlib.import_module("scipy.linalg.cython_blas")
+    with threadpool_limits(1):
+        check_one_thread()
+        yield
+
+
+def check_one_thread() -> None:
+    """See whether NumPy's BLAS computes in this thread alone.
+
+    Raises:
+        ThreadsError: other threads took CPU time.
+    """
+    matrix = np.ones((512, 512), np.float32)
+    matrix @ matrix
+    own, every = time.thread_time(), time.process_time()
+    for _ in range(8):
+        matrix @ matrix
+    own, every = time.thread_time() - own, time.process_time() - every
+    if every - own > MOST_OTHER_THREADS * every:
+        raise ThreadsError(
+            f"a product of matrices should run in one thread, but others took {(every - own) / every:.0%} of its CPU "
+            "time: set OPENBLAS_NUM_THREADS=1 and OMP_NUM_THREADS=1"
+        )
+
+
+@contextlib.contextmanager
+def pinned() -> Iterator[None]:
+    """Keep this thread on the last of its CPUs; processes started meanwhile inherit that."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {max(before)})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
