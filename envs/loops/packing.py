@@ -32,6 +32,7 @@ def place(nest: Nest, tile: int, pack: Pack, memory: Memory) -> tuple[Layout, in
         elements[axis] = size
         size *= extents[axis]
     strides = [0] * len(nest.loops)
+    strides[last] = elements[memory.axis] * memory.item_bytes
     for position in reversed(range(pack.depth, len(nest.loops))):
         if _is_loop(nest, position, tile, axes, memory):
             strides[position] = size * memory.item_bytes

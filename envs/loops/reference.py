@@ -60,10 +60,10 @@ def random_arrays(workload: Workload, rng: np.random.Generator) -> tuple[Array, 
 
 
 def exact_arrays(workload: Workload, rng: np.random.Generator) -> tuple[Array, ...]:
-    """As :func:`random_arrays`, but of integers from -2 to 2: results of every order of summing are equal to the bit.
+    """As :func:`random_arrays`, but of integers from -2 to 2: then every order of summing gives exactly the same.
 
     That holds as long as no sum exceeds what the dtype can count to: with three float32 inputs, for up to 2 million
-    terms. An element that is left out or added twice shows, however many there are.
+    terms. A term that is left out or added twice shows, however many there are.
     """
     output, *others = workload.operands
     return (
@@ -75,12 +75,14 @@ def exact_arrays(workload: Workload, rng: np.random.Generator) -> tuple[Array, .
 def tolerance(workload: Workload) -> float:
     """How far a correct result for :func:`random_arrays` may be from :func:`evaluate`'s, per element.
 
-    With n terms of p factors, each rounding changes its result by a factor 1 + d with \\|d\\| <= u = eps / 2. A term
-    goes through at most r = n + p roundings, whatever the order of summing (products p - 1, sums n with the bias, and
-    the one of the reference itself), so that errors add up to at most r u sum(\\|terms\\|), to first order. With
+    With n terms of p factors, each rounding changes its result by a factor 1 + d, abs(d) <= u = eps / 2. A term goes
+    through at most r = n + p roundings, whatever the order of summing (p - 1 products, n sums with the bias, and the
+    one of the reference itself), so that errors add up to at most r * u * sum(abs(terms)), to first order. With
     independent roundings of mean zero, sqrt(r) takes the place of r, times a factor for the confidence that is asked
-    for (Higham and Mary, SIAM J. Sci. Comput. 41(5), 2019, Theorem 3.1). The smaller of both counts, with
-    \\|terms\\| <= 1. In float64 the reference errs as much as what it is compared with.
+    for (Higham and Mary, SIAM J. Sci. Comput. 41(5), 2019, Theorem 3.1). It is the smaller of both counts, with
+    abs(terms) <= 1. In float64 the reference errs as much as what it is compared with.
+
+    That is of use up to a few thousand terms; beyond, one missing term can hide in it: take :func:`exact_arrays`.
     """
     terms = math.prod(workload.sizes[axis] for axis in workload.reduction_axes) + (workload.bias is not None)
     roundings = terms + len(workload.inputs)
@@ -108,7 +110,7 @@ def interpret(nest: Nest, arrays: Sequence[Array]) -> Array:
     _check_arrays(nest.workload, arrays)
     run = _Run(nest, arrays)
     iterations = np.arange(-(-nest.extent(0) // nest.loops[0].step))
-    for part in reversed(np.array_split(iterations, nest.threads)) if run.tile else [iterations]:
+    for part in reversed(np.array_split(iterations, nest.threads)):
         if len(part):
             run.call(int(part[0]), int(part[-1]) + 1)
     assert (run.visits == 1).all(), f"points of the iteration space were not run once:\n{nest}"
@@ -176,33 +178,41 @@ def _tile_depth(nest: Nest) -> int:
     return next((d for d in depths if math.prod(nest.tile_extents(d).values()) <= _TILE_POINTS), len(nest.loops))
 
 
-def _copied(nest: Nest, tile: int, pack: Pack, ranges: Ranges, read: Reader) -> Reader:
-    """Copy a box of an operand into contiguous storage in the order in which the nest reads it, and read it there.
+def pack_places(nest: Nest, tile: int, pack: Pack, shape: Sequence[int]) -> NDArray[np.intp]:
+    """Where each element of an operand's box goes in its packed copy: the order in which the nest reads them.
 
-    That is the order of the loops from the pack's depth on; in each step of the tile, of the spatial axes, the one that
+    That is the order of the loops from the pack's depth on; in each step of the tile, of the other axes, the one that
     vectors lie along last.
+
+    Args:
+        nest: has the pack.
+        tile: depth of the register tile.
+        pack: of an operand without index sums.
+        shape: of the box, one dimension per axis of the operand.
     """
-    operand = nest.workload.inputs[pack.operand]
-    axes, spatial = _letters(operand), nest.workload.spatial_axes
-    box = read(ranges)
-    coordinates = dict(zip(axes, np.indices(box.shape), strict=True))
-    within = dict(coordinates)
-    order = []
+    axes, spatial = _letters(nest.workload.inputs[pack.operand]), nest.workload.spatial_axes
+    within = dict(zip(axes, np.indices(shape), strict=True))
+    keys = []
     for position, loop in enumerate(nest.loops[pack.depth :], start=pack.depth):
         if loop.axis in axes and (position < tile or loop.axis not in spatial):
-            order.append(within[loop.axis] // loop.step)
-            within[loop.axis] = within[loop.axis] % loop.step
-    in_tile = sorted((axis for axis in spatial if axis in axes), key=lambda axis: axis == nest.loops[-1].axis)
-    order += [within[axis] for axis in in_tile]
-    source = np.lexsort([key.ravel() for key in reversed(order)])
-    storage = box.ravel()[source]
-    place = np.empty_like(source)
-    place[source] = np.arange(len(source))
-    places = place.reshape(box.shape)
-    origin = {axis: ranges[axis][0] for axis in axes}
+            iteration, within[loop.axis] = np.divmod(within[loop.axis], loop.step)
+            keys.append(iteration)
+    keys += [within[axis] for axis in sorted(axes, key=lambda axis: axis == nest.loops[-1].axis)]
+    order = np.lexsort([key.ravel() for key in reversed(keys)])
+    return np.argsort(order).reshape(shape)
+
+
+def _copied(nest: Nest, tile: int, pack: Pack, ranges: Ranges, read: Reader) -> Reader:
+    """Copy a box of an operand into contiguous storage, and read it there from then on."""
+    axes = _letters(nest.workload.inputs[pack.operand])
+    box = read(ranges)
+    places = pack_places(nest, tile, pack, box.shape)
+    storage = np.empty(box.size, box.dtype)
+    storage[places] = box
 
     def read_copy(inner: Ranges) -> Array:
-        return storage[places[_slices({a: (inner[a][0] - origin[a], inner[a][1] - origin[a]) for a in axes}, axes)]]
+        part = {axis: (inner[axis][0] - ranges[axis][0], inner[axis][1] - ranges[axis][0]) for axis in axes}
+        return storage[places[_slices(part, axes)]]
 
     return read_copy
 
