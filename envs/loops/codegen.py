@@ -78,7 +78,9 @@ def generate(nest: Nest, target: Target) -> Code:
         IllegalScheduleError: the nest is not legal, or its register tile needs more registers than there are.
     """
     check_nest(nest)
-    return _Generator(resolve_tile(nest, target), target).run()
+    resolved = resolve_tile(nest, target)
+    check_nest(resolved)
+    return _Generator(resolved, target).run()
 
 
 class _Generator:
