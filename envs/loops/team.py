@@ -47,9 +47,7 @@ class Protocol:
 
     def __post_init__(self) -> None:
         if self.warmup < 0 or not 0 <= self.min_seconds < float("inf") or self.repeats < 1 or self.threads < 1:
-            raise InvalidConfigError(
-                f"{self}: warmup and min_seconds must be 0 or more, repeats and threads 1 or more"
-            )
+            raise InvalidConfigError(f"{self}: warmup and min_seconds must be 0 or more, repeats and threads 1 or more")
 
 
 class Timing(NamedTuple):
