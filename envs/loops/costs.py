@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from compiler_dojo.envs.loops.codegen import resolve_tile
-from compiler_dojo.envs.loops.footprints import Footprint, Layout, Reference, Traffic
+from compiler_dojo.envs.loops.footprints import Footprint, Layout, Reference, Traffic, fitting
 from compiler_dojo.envs.loops.machine import Machine, host_machine
 from compiler_dojo.envs.loops.nest import Nest
 from compiler_dojo.envs.loops.throughput import core_cycles
@@ -107,16 +107,20 @@ class AnalyticalCost:
         lanes = self.target.vector_bytes // layout.item_bytes
         vector = nest.loops[-1].axis
         stride = layout.strides[names.index(vector)]
+        buffer = math.prod([extents[axis] for axis in layout.axes]) * layout.item_bytes
+        # stores that wait for their lines hold up loads 4096 bytes away from them
+        stalled = (1 - fitting(buffer / self.machine.l1_bytes)) * self.machine.copy_miss_cycles
         if stride == 0:
             # element by element, and the loops around the tile's box
             rows = math.prod(
                 [nest.extent(tile, names[a]) for a in layout.axes if names[a] in nest.workload.output.axes]
             )
-            return elements * (self.machine.copy_cycles + self.machine.loop_uops / 2 / rows)
+            loops = self.machine.loop_uops / 2 / rows
+            return elements * (self.machine.copy_cycles + loops + stalled / lanes)
         width = extents[names.index(vector)]
         vectors = elements / width * -(-width // lanes)
         gathering = 0.0 if stride == 1 else lanes * self.machine.gather_cycles
-        return vectors * (self.machine.copy_cycles + gathering)
+        return vectors * (self.machine.copy_cycles + gathering + stalled)
 
     def _transfers(self, traffic: Traffic) -> tuple[float, float, float, float]:
         machine = self.machine
@@ -183,14 +187,16 @@ def _traffic(
 ) -> Traffic:
     deepest = len(visits) - 1
     packed = {pack.operand: pack.depth for pack in nest.packs}
+    vector = list(nest.workload.sizes).index(nest.loops[-1].axis)
     references = []
     for number, layout in enumerate(layouts):
         footprints = [layout.footprint(box) for box in extents]
+        moved = 1.0 if layout.strides[vector] <= 1 else machine.strided_misses
         if number == 0:
-            references.append(Reference(footprints, tile, 2.0))
+            references.append(Reference(footprints, tile, 2 * moved))
             continue
         depth = packed.get(number - 1)
-        references.append(Reference(footprints, deepest if depth is None else depth, 1.0))
+        references.append(Reference(footprints, deepest if depth is None else depth, moved))
         if depth is not None:
             references.append(Reference(_copied(layout, extents, depth, machine), deepest, 1.0))
     return Traffic(references, visits)

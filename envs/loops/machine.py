@@ -45,6 +45,9 @@ class Machine:
         tlb_cycles, stlb_cycles: exposed cycles of a miss in each.
         overlap: part of the shorter of computing and moving that is hidden behind the longer, 0 to 1.
         copy_cycles: per element or vector that a pack copies.
+        copy_miss_cycles: per vector that a pack copies to where L1 does not hold it.
+        strided_misses: what a line that a gather or scatter misses costs, in lines of a stream.
+        masked_cycles: of loading an output vector after its neighbour was stored under a mask.
         cores: threads that really run at once.
         thread_cycles: cost of starting and joining a thread.
     """
@@ -81,6 +84,9 @@ class Machine:
     stlb_cycles: float = 20.0
     overlap: float = 0.8
     copy_cycles: float = 1.0
+    copy_miss_cycles: float = 15.0
+    strided_misses: float = 4.0
+    masked_cycles: float = 20.0
     cores: int = 1
     thread_cycles: float = 30_000.0
 

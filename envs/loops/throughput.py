@@ -126,11 +126,15 @@ def core_cycles(nest: Nest, tile: int, machine: Machine, target: Target) -> Core
             kinds = [(many * count, (*box, width)) for many, box in kinds for width, count in widths]
         else:
             rounds *= pieces
-            steps *= sum([count * -(-extent // lanes) for extent, count in cut]) if axis == vector else size
+            steps *= _vector_steps(nest, axis, lanes) if axis == vector else size
             kinds = [(many, (*box, 1)) for many, box in kinds]
     chained = tile > 0 and nest.loops[tile - 1].axis not in workload.output.axes
     reads = _reads(
-        workload, vector, frozenset([pack.operand for pack in nest.packs]), lanes, machine.line_bytes // workload.item_bytes
+        workload,
+        vector,
+        frozenset([pack.operand for pack in nest.packs]),
+        lanes,
+        machine.line_bytes // workload.item_bytes,
     )
     per_visit = steps / rounds
     inner = max(1, round(_innermost_trips(nest, tile, lanes)))
@@ -193,6 +197,12 @@ def core_cycles(nest: Nest, tile: int, machine: Machine, target: Target) -> Core
         horizontal,
         visits * (machine.visit_cycles + left),
     )
+
+
+def _vector_steps(nest: Nest, axis: str, lanes: int) -> int:
+    """Vectors that a reduction axis is summed in, the partly filled ones included."""
+    steps = tuple(loop.step for loop in nest.loops if loop.axis == axis and loop.step > 1)
+    return sum(count * -(-extent // lanes) for extent, count in boxes(nest.workload.sizes[axis], steps))
 
 
 def _innermost_trips(nest: Nest, tile: int, lanes: int) -> float:
