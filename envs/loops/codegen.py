@@ -11,11 +11,10 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from compiler_dojo.envs.loops.jit import Target
-from compiler_dojo.envs.loops.legality import check_nest
-
 from compiler_dojo.envs.errors import IllegalScheduleError
 from compiler_dojo.envs.loops.emitter import Value
+from compiler_dojo.envs.loops.jit import Target
+from compiler_dojo.envs.loops.legality import check_nest
 from compiler_dojo.envs.loops.memory import Layout, Memory
 from compiler_dojo.envs.loops.nest import Loop, Nest
 from compiler_dojo.envs.loops.packing import Copier, place

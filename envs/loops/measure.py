@@ -20,7 +20,7 @@ from compiler_dojo.envs.loops.team import Protocol, Timing, shared_team
 from compiler_dojo.envs.loops.workload import ITEM_BYTES
 from compiler_dojo.envs.programs.folders import cache_folder
 
-__all__ = ["Protocol", "Timing", "TimingCache", "cpu_model", "measured_peak", "time_kernel"]
+__all__ = ["Protocol", "Timing", "TimingCache", "cpu_model", "measured_peak", "shared_team", "time_kernel"]
 
 Array = npt.NDArray[Any]
 
@@ -84,7 +84,7 @@ class TimingCache:
 
 @once
 def cpu_model() -> str:
-    """What the system calls this CPU: its name and, as names may be vague, the numbers of family, model and stepping."""
+    """What the system calls this CPU: its name and, as names may be vague, its family, model and stepping."""
     wanted = ("model name", "cpu family", "model", "stepping", "CPU implementer", "CPU part", "CPU variant")
     found = dict[str, str]()
     for line in Path("/proc/cpuinfo").read_text().splitlines():

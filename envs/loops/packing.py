@@ -38,8 +38,6 @@ def place(nest: Nest, tile: int, pack: Pack, memory: Memory) -> tuple[Layout, in
             strides[position] = size * memory.item_bytes
             trips, rest = nest.trips(position)
             size *= trips + (rest > 0)
-    if memory.axis in axes and not memory.across:
-        strides[last] = memory.item_bytes
     return Layout("", tuple(strides), elements), -(-size * memory.item_bytes // ALIGNMENT) * ALIGNMENT
 
 

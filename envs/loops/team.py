@@ -77,18 +77,17 @@ class Team:
         threads: at least 1. All but the caller's sleep when there is nothing to run.
 
     Raises:
-        InvalidConfigError: fewer than one thread.
-        CompilerLostError: the system has no more threads.
+        InvalidConfigError: fewer than one thread, or more than the system starts.
     """
 
     def __init__(self, threads: int) -> None:
         if threads < 1:
             raise InvalidConfigError(f"a team needs at least 1 thread, not {threads}")
         self.threads = threads
-        core = load_core()
-        self._functions = core.functions
-        self._handle, error = c_void_p(), c_void_p()
-        core.check(self._functions.dojo_team_open(threads, byref(self._handle), byref(error)), error, "team")
+        self._functions = load_core().functions
+        self._handle = self._functions.dojo_team_open(threads)
+        if not self._handle:
+            raise InvalidConfigError(f"the system does not start {threads} threads: take fewer")
         self._finalizer = weakref.finalize(self, self._functions.dojo_team_close, self._handle)
         self._workspaces: list[Array] = []
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 
-from compiler_dojo.envs.loops.jit import Target
-
 from compiler_dojo.envs.loops.emitter import Value
+from compiler_dojo.envs.loops.jit import Target
 from compiler_dojo.envs.loops.memory import Layout, Memory
 from compiler_dojo.envs.loops.nest import Nest
 
