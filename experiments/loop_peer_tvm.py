@@ -154,7 +154,9 @@ def _read(cache: Path | None) -> dict[str, Any]:
     try:
         kept: dict[str, Any] = json.loads(cache.read_text())
     except ValueError as error:
-        raise InvalidRecordError(f"{cache} is not a file of tuning results ({error}): give another --tvm-cache") from error
+        raise InvalidRecordError(
+            f"{cache} is not a file of tuning results ({error}): give another --tvm-cache"
+        ) from error
     return kept
 
 
