@@ -99,7 +99,8 @@ static void await_members(dojo_team *team) {
 
 static void run_once(dojo_team *team) {
     if (team->threads == 1) {
-        team->function(team->operands, team->workspace, team->begin, team->end);
+        if (team->begin < team->end)
+            team->function(team->operands, team->workspace, team->begin, team->end);
         return;
     }
     store(&team->pending, (uint32_t)(team->threads - 1));
