@@ -134,11 +134,14 @@ def checked_mask(actions: ActionSet, state: State) -> np.ndarray:
     assert mask.shape == (len(actions.names),)
     assert mask.dtype == np.bool_
     for action, legal in enumerate(mask):
-        try:
-            after = actions.apply(state, action)
-        except IllegalScheduleError:
-            assert not legal, actions.names[action]
-        else:
-            assert legal, actions.names[action]
-            assert after != state
+        after = after_action(actions, state, action)
+        assert legal == (after is not None), actions.names[action]
+        assert after != state
     return mask
+
+
+def after_action(actions: ActionSet, state: State, action: int) -> State | None:
+    try:
+        return actions.apply(state, action)
+    except IllegalScheduleError:
+        return None
