@@ -43,7 +43,7 @@ class _Axes:
         boxes: by axis, whether input 0, input 1 (0 where there is none) and the output depend on it.
         spatial: by axis, whether it is one of the output.
         sizes: logarithms to the base of 2 of the elements of input 0, input 1 and the output.
-        histograms: by loop, columns 4-19 of LoopTune's table.
+        histograms: of the loops met so far; float32 of shape (at least that many, 16).
     """
 
     def __init__(self, workload: Workload) -> None:
@@ -55,14 +55,20 @@ class _Axes:
         self.spatial = {axis: float(axis in workload.output.axes) for axis in workload.sizes}
         self.logs = {axis: math.log2(size) for axis, size in workload.sizes.items()}
         self.sizes = tuple(sum(self.logs[axis] for axis in having) for having in axes)
-        self.histograms: dict[Loop, tuple[float, ...]] = {}
+        self.histograms = np.zeros((16, BINS), np.float32)
+        self._rows: dict[tuple[str, int, bool], int] = {}
 
-    def histogram(self, loop: Loop) -> tuple[float, ...]:
-        """Shares of the strides of all accesses along a loop of the compute nest."""
-        found = self.histograms.get(loop)
-        if found is None:
-            found = self.histograms[loop] = shares([stride * loop.step for stride in self.strides[loop.axis]])
-        return found
+    def row(self, loop: Loop, write: bool = False) -> int:
+        """Row of :attr:`histograms` for a loop of the compute or the write nest."""
+        key = (loop.axis, loop.step, write)
+        row = self._rows.get(key)
+        if row is None:
+            row = self._rows[key] = len(self._rows)
+            if row == len(self.histograms):
+                self.histograms = np.concatenate([self.histograms, np.zeros_like(self.histograms)])
+            strides = [stride * loop.step for stride in self.strides[loop.axis]]
+            self.histograms[row] = shares(strides[-1:] if write else strides)
+        return row
 
 
 @lru_cache(maxsize=4096)
@@ -124,16 +130,16 @@ class LoopTuneTable:
         nest, cursor = state
         axes = _axes(nest.workload)
         sizes = nest.workload.sizes
-        rows = [
-            (position == cursor, full, tail, 1.0, *axes.histogram(loop))
-            for position, (loop, (full, tail)) in enumerate(zip(nest.loops, trips(sizes, nest.loops), strict=True))
-        ]
+        cells = [(0.0, full, tail, 1.0) for full, tail in trips(sizes, nest.loops)]
+        histograms = [axes.row(loop) for loop in nest.loops]
         if nest.write:
             shared = shared_loops(nest)
-            for loop, (full, tail) in zip(nest.write[shared:], trips(sizes, nest.write)[shared:], strict=True):
-                rows.append((0.0, full, tail, 0.0, *shares([axes.strides[loop.axis][-1] * loop.step])))
+            cells += [(0.0, full, tail, 0.0) for full, tail in trips(sizes, nest.write)[shared:]]
+            histograms += [axes.row(loop, True) for loop in nest.write[shared:]]
         table = np.zeros((MOST_LOOPS, LOOP_FEATURES), np.float32)
-        table[: len(rows)] = rows
+        table[: len(cells), :4] = cells
+        table[: len(cells), 4:] = axes.histograms[histograms]
+        table[cursor, 0] = 1.0
         return table
 
 
@@ -185,20 +191,21 @@ class FullTable:
                     _log2(1 + full),
                     _log2(1 + tail),
                     1.0,
-                    *axes.histogram(loop),
                     axes.spatial[loop.axis],
                     position >= tile,
                     log_step,
                     *boxes,
-                    0.0,
-                    0.0,
                 )
             )
             shrunk = inside[loop.axis] - log_step
             boxes = tuple(box - shrunk * has for box, has in zip(boxes, axes.boxes[loop.axis], strict=True))
             inside[loop.axis] = log_step
         table = np.zeros((MOST_LOOPS + 1, FULL_COLUMNS), np.float32)
-        table[: len(rows)] = rows
+        cells = np.array(rows, np.float32)
+        histograms = [axes.row(loop) for loop in nest.loops]  # before the array is read: it may grow
+        table[: len(rows), :4] = cells[:, :4]
+        table[: len(rows), 4:20] = axes.histograms[histograms]
+        table[: len(rows), 20:26] = cells[:, 4:]
         for item in nest.packs:
             if item.operand < 2:
                 table[item.depth, 26 + item.operand] = 1.0
