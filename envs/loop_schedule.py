@@ -26,7 +26,7 @@ from compiler_dojo.envs.loops.features import OBSERVATIONS, ScheduleObservation
 from compiler_dojo.envs.loops.full_actions import FullActions
 from compiler_dojo.envs.loops.legality import check_nest
 from compiler_dojo.envs.loops.nest import Nest
-from compiler_dojo.envs.loops.rewards import REWARDS, ScheduleReward, make_reward
+from compiler_dojo.envs.loops.rewards import REWARDS, ScheduleReward, make_reward, peak_of
 from compiler_dojo.envs.loops.workload import Workload
 from compiler_dojo.envs.loops.workloads import load_workloads
 from compiler_dojo.envs.seconds import Seconds
@@ -82,7 +82,7 @@ class LoopScheduleEnv(gym.Env[Any, np.int64], EzPickle):
     - ``actions``: ``"looptune"``, ``"full"``, or an object with the members of
       :class:`~compiler_dojo.envs.loops.actions.ActionSet`.
     - ``reward``: ``"measured"``, ``"analytical"``, ``"learned"``, or an object with the members of
-      :class:`~compiler_dojo.envs.loops.rewards.ScheduleReward`.
+      :class:`~compiler_dojo.envs.loops.rewards.ScheduleReward` (and ``peak``, or else the analytical model's counts).
     - ``observation``: a name, or an object with the members of
       :class:`~compiler_dojo.envs.loops.features.ScheduleObservation`; by default ``"full"`` for the full action set and
       ``"looptune"`` otherwise.
@@ -144,7 +144,7 @@ class LoopScheduleEnv(gym.Env[Any, np.int64], EzPickle):
         state = self._start(options.get("workload"), options.get("nest"))
         reward = self.reward
         workload = state.nest.workload
-        self._peak = reward.peak(workload.dtype, self.threads)
+        self._peak = peak_of(reward, self._target, workload.dtype, self.threads)
         self._gflops = reward.gflops(state.nest)
         self._workload_text = str(workload)
         self._steps_left = self.budget

@@ -74,9 +74,9 @@ def plan_tiles(workload: Workload, unit: VectorUnit) -> TilePlan:
             extents[rows] = height
         tiles.append(extents if fits else None)
     same: dict[tuple[int, ...], list[int]] = {}
-    for index, extents in enumerate(tiles):
-        if extents is not None:
-            same.setdefault(tuple(extents.get(axis, 1) for axis in workload.spatial_axes), []).append(index)
+    for index, tile in enumerate(tiles):
+        if tile is not None:
+            same.setdefault(tuple(tile.get(axis, 1) for axis in workload.spatial_axes), []).append(index)
     sizes = workload.sizes
     return TilePlan(
         vector,

@@ -258,15 +258,26 @@ def test_render__needs_the_mode() -> None:
         assert env.render() is None
 
 
-@pytest.mark.parametrize("name", ["analytical", "measured"])
+@pytest.mark.parametrize("name", ["analytical", "learned", "measured"])
 def test_reward__of_a_name_says_what_nests_reach(name) -> None:
     env = LoopScheduleEnv(workloads=PRODUCT, reward=name, budget=3)
     _, info = env.reset(seed=0)
     assert isinstance(env.reward, ScheduleReward)
     assert 0 < info["gflops"] < info["peak"]
-    assert env.reward.deterministic == (name == "analytical")
+    assert env.reward.deterministic == (name != "measured")
     env.step("split_4")
     assert env.gflops > 0
+
+
+def test_peak__is_the_analytical_model_s_where_the_reward_knows_none() -> None:
+    class Constant:
+        deterministic, platform_dependent = True, False
+
+        def gflops(self, nest: Nest) -> float:
+            return 1.0
+
+    env = make(reward=Constant(), target="x86-64-v3")
+    assert env.reset(seed=0)[1]["peak"] == make_reward("analytical", "x86-64-v3").peak("float32", 1)  # type: ignore
 
 
 def test_make_reward__knows_its_names() -> None:
