@@ -14,11 +14,11 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from compiler_dojo.envs.errors import DojoError
-from compiler_dojo.envs.loops.machine import host_machine
 from compiler_dojo.envs.loops.measure import cpu_model, measured_peak
 from compiler_dojo.envs.loops.targets import find_target
 from compiler_dojo.envs.loops.workload import Workload
-from compiler_dojo.experiments.loop_peers import Array, Peer, PreparedKernel, allocate, check, sample_calls
+from compiler_dojo.experiments.loop_bandwidth import measure_bandwidths
+from compiler_dojo.experiments.loop_peers import Array, Peer, PreparedKernel, allocate, check
 
 MOST_OTHER_THREADS = 0.05
 """Share of the process's CPU time that threads other than the one that measures may take."""
@@ -117,14 +117,19 @@ def run(
         InvalidConfigError: there is no such target.
         ThreadsError: as :func:`measure`.
     """
+    compiled_for = find_target(target)
     peers, unavailable = usable([*others, *own])
+    entries = measure(groups, peers, settings, advance)
+    with pinned():
+        bandwidths = measure_bandwidths(compiled_for)
+        peak = measured_peak(compiled_for, again=True)
     return Results(
-        entries=measure(groups, peers, settings, advance),
+        entries=entries,
         settings=settings,
         target=target,
         cpu=cpu_model(),
-        peak=measured_peak(find_target(target), again=True),
-        bandwidths=measure_bandwidths(),
+        peak=peak,
+        bandwidths=bandwidths,
         own=[peer.name for peer in own],
         unavailable=unavailable,
     )
@@ -168,11 +173,11 @@ def measure_workload(group: str, workload: Workload, peers: Sequence[Peer], sett
     kernels: dict[str, PreparedKernel] = {}
     errors: dict[str, str] = {}
     for peer in peers:
-        try:
-            with pinned():
-                kernels[peer.name] = _prepare(peer, workload, operands)
-        except DojoError as error:
-            errors[peer.name] = f"{type(error).__name__}: {error}"
+        prepared = _prepare(peer, workload, operands)
+        if isinstance(prepared, PreparedKernel):
+            kernels[peer.name] = prepared
+        else:
+            errors[peer.name] = prepared
     samples = _time_in_turn(kernels, settings)
     moved = sum(array.nbytes for array in operands)
     entries = []
@@ -184,9 +189,14 @@ def measure_workload(group: str, workload: Workload, peers: Sequence[Peer], sett
     return entries
 
 
-def _prepare(peer: Peer, workload: Workload, operands: Sequence[Array]) -> PreparedKernel:
-    kernel = peer.prepare(workload, operands)
-    check(workload, operands, kernel.run)
+def _prepare(peer: Peer, workload: Workload, operands: Sequence[Array]) -> PreparedKernel | str:
+    """A kernel whose result was checked, or why there is none."""
+    try:
+        with pinned():
+            kernel = peer.prepare(workload, operands)
+            check(workload, operands, kernel.run)
+    except DojoError as error:
+        return f"{type(error).__name__}: {error}"
     return kernel
 
 
@@ -217,26 +227,6 @@ def _filled(entry: Entry, kernel: PreparedKernel, samples: Sequence[float], flop
         gflops=flops / median / 1e9,
         intensity=entry.intensity,
     )
-
-
-def measure_bandwidths(seconds: float = 0.2) -> dict[str, float]:
-    """GB/s that one thread reads and writes while it adds two arrays into a third, of half a cache's size in all.
-
-    The fastest sample counts. For memory they are four times as large as the last cache, and 1 GiB at most.
-    """
-    machine = host_machine()
-    l3 = min(machine.l3_bytes // machine.cores // 2, 2**26)
-    sizes = {"L2": machine.l2_bytes // 2, "L3": max(l3, 4 * machine.l2_bytes), "memory": min(4 * machine.l3_bytes, 2**30)}
-    found = {}
-    with pinned():
-        for level, size in sizes.items():
-            left, right, total = (np.ones(size // 12, np.float32) for _ in range(3))
-
-            def add(left: Array = left, right: Array = right, total: Array = total) -> None:
-                np.add(left, right, out=total)
-
-            found[level] = 3 * total.nbytes / min(sample_calls(add, seconds / 8) for _ in range(8)) / 1e9
-    return found
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""The tables of the loops benchmark: peers by set, ratios with intervals, and what is aimed at beside what was found."""
+"""The tables of the loops benchmark: peers by set, ratios with intervals, and aims beside what was found."""
 
 from __future__ import annotations
 
@@ -42,10 +42,21 @@ def report(results: Results, console: Console) -> None:
     if len({entry.workload for entry in results.entries}) <= MOST_ROWS:
         console.print(workload_table(results))
     console.print(peer_table(results))
+    console.print(conditions(results), soft_wrap=True, highlight=False)
     console.print(ratio_table(results))
     console.print(aim_table(results))
     for name, why in results.unavailable.items():
         console.print(f"{name} was not measured: {escape(why)}", soft_wrap=True, highlight=False)
+
+
+def conditions(results: Results) -> str:
+    """What the tables' figures were measured with, in a few sentences."""
+    return (
+        f"{results.cpu}, compiled for {results.target}: measured peak {results.peak:.1f} GFLOP/s per core in float32. "
+        "Geometric means over workloads, at the median and at the best sample. Clock C: the timing loop is native; "
+        "Python: each evaluation is called from Python, and that is part of its time. Tuning: choosing, compiling, "
+        "and for MetaSchedule what it took when it was done."
+    )
 
 
 def workload_table(results: Results) -> Table:
@@ -67,9 +78,6 @@ def peer_table(results: Results) -> Table:
     settings = results.settings
     table = Table(
         title=f"one thread, pinned, {settings.repeats} rounds in turn of samples of {settings.min_seconds * 1e3:g} ms",
-        caption=f"{results.cpu}, target {results.target}: measured peak {results.peak:.1f} GFLOP/s per core in float32; "
-        "geometric means over workloads\nclock C: the timing loop is native; Python: each evaluation is called from "
-        "Python, and that is part of its time",
     )
     for column in ("set", "peer", "clock", "GFLOP/s", "best", "of peak", "tuning s", "workloads"):
         table.add_column(column, justify="left" if column in ("set", "peer", "clock") else "right")
@@ -85,8 +93,14 @@ def peer_table(results: Results) -> Table:
             best = geomean([entry.gflops * entry.median_seconds / entry.best_seconds for entry in good])
             tuning = statistics.median(entry.tuning_seconds for entry in good)
             table.add_row(
-                group, name, good[0].clock, f"{mean:.1f}", f"{best:.1f}", f"{mean / results.peak:.2f}",
-                f"{tuning:.3g}", count,
+                group,
+                name,
+                good[0].clock,
+                f"{mean:.1f}",
+                f"{best:.1f}",
+                f"{mean / results.peak:.2f}",
+                f"{tuning:.3g}",
+                count,
             )
         table.add_section()
     return table
@@ -102,7 +116,7 @@ def ratio_table(results: Results) -> Table:
         table.add_column(name, justify="right")
     for group in dict.fromkeys(entry.group for entry in results.entries):
         for other in peer_names(results):
-            cells = [_interval(ratio(results, name, other, lambda e, g=group: e.group == g)) for name in own]  # type: ignore[misc]
+            cells = [_interval(ratio(results, name, other, _within(group))) for name in own]
             table.add_row(group, other, *(cell if name != other else "" for name, cell in zip(own, cells, strict=True)))
         table.add_section()
     return table
@@ -180,6 +194,10 @@ def _good(results: Results, peer: str) -> list[Entry]:
 
 def _of(prefix: str) -> Choice:
     return lambda entry: entry.group.startswith(prefix)
+
+
+def _within(group: str) -> Choice:
+    return lambda entry: entry.group == group
 
 
 def _cube(size: int) -> Choice:

@@ -75,8 +75,11 @@ def _draw_roofs(axes: Axes, results: Results, low: float, high: float) -> None:
             continue
         ends = np.array([low, min(ridge, high)])
         axes.plot(ends, bandwidth * ends, color="0.6", linewidth=1.2, zorder=0)
-        place = np.sqrt(ends[0] * ends[1])
         axes.annotate(
-            f"{level} {bandwidth:.0f} GB/s", (place, bandwidth * place), (-6, 6), textcoords="offset points",
-            color="0.35", fontsize=9, ha="right",
+            f"{level} {bandwidth:.0f} GB/s",
+            (low, bandwidth * low),
+            (4, 14),
+            textcoords="offset points",
+            color="0.35",
+            fontsize=9,
         )

@@ -121,6 +121,10 @@ class Traffic:
     Args:
         references: arrays.
         visits: how often each depth is reached, from 1 at depth 0.
+
+    Attributes:
+        lines: cache lines that one run of the loops from each depth on touches.
+        pages: the same in pages.
     """
 
     def __init__(self, references: Sequence[Reference], visits: Sequence[float]) -> None:
@@ -132,7 +136,7 @@ class Traffic:
                 footprint = footprints[depth]
                 lines[depth] += footprint[0]
                 pages[depth] += footprint[1]
-        self._used = (lines, pages)
+        self.lines, self.pages = lines, pages
 
     def misses(self, capacity: float, pages: bool = False, ways: float = math.inf) -> float:
         """Lines (or pages) that are fetched into a level from behind it during one run of the whole nest.
@@ -143,7 +147,7 @@ class Traffic:
             ways: lines per set from which on an array loses its own lines.
         """
         which = 1 if pages else 0
-        used, visits = self._used[which], self._visits
+        used, visits = self.pages if pages else self.lines, self._visits
         # kept[d]: share of the footprint of depth d that survives one run of it; the innermost body always does
         kept = [1.0] * len(visits)
         for depth in range(len(visits) - 2, -1, -1):
@@ -168,7 +172,7 @@ class Traffic:
                     missed += lost * visits[at] * footprints[at][which]
                     if own[depth] == 0.0:
                         break
-            total += missed * moved
+            total += missed if pages else missed * moved
         return total
 
 
