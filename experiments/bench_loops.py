@@ -14,8 +14,11 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from compiler_dojo.envs.errors import DojoError
+from compiler_dojo.envs.loops.machine import host_machine
+from compiler_dojo.envs.loops.measure import cpu_model, measured_peak
+from compiler_dojo.envs.loops.targets import find_target
 from compiler_dojo.envs.loops.workload import Workload
-from compiler_dojo.experiments.loop_peers import Array, Peer, PreparedKernel, allocate, check
+from compiler_dojo.experiments.loop_peers import Array, Peer, PreparedKernel, allocate, check, sample_calls
 
 MOST_OTHER_THREADS = 0.05
 """Share of the process's CPU time that threads other than the one that measures may take."""
@@ -80,9 +83,12 @@ class Results:
         settings: how.
         target: what own kernels and gcc's were compiled for.
         cpu: the model's name.
-        peak: GFLOP/s in float32 that a core can reach, measured.
-        bandwidths: measured bytes per second by level, such as ``L2`` and ``memory``.
+        peak: GFLOP/s in float32 that one core reaches, measured.
+        bandwidths: GB/s by level, such as ``L2`` and ``memory``, measured.
+        own: names of the peers that are ours.
         unavailable: peers that could not be measured, and why.
+        step_microseconds: a step of the environment with a reward that measures nothing, or None.
+        measured_step_milliseconds: a step that measures a product of 128^3, or None.
     """
 
     entries: Sequence[Entry]
@@ -91,7 +97,37 @@ class Results:
     cpu: str
     peak: float
     bandwidths: Mapping[str, float]
+    own: Sequence[str] = ()
     unavailable: Mapping[str, str] = field(default_factory=dict)
+    step_microseconds: float | None = None
+    measured_step_milliseconds: float | None = None
+
+
+def run(
+    groups: Mapping[str, Sequence[Workload]],
+    own: Sequence[Peer],
+    others: Sequence[Peer],
+    settings: Settings,
+    target: str,
+    advance: Callable[[], None] = lambda: None,
+) -> Results:
+    """Measure everything there is to report; arguments as of :func:`measure`, with our own peers apart.
+
+    Raises:
+        InvalidConfigError: there is no such target.
+        ThreadsError: as :func:`measure`.
+    """
+    peers, unavailable = usable([*others, *own])
+    return Results(
+        entries=measure(groups, peers, settings, advance),
+        settings=settings,
+        target=target,
+        cpu=cpu_model(),
+        peak=measured_peak(find_target(target), again=True),
+        bandwidths=measure_bandwidths(),
+        own=[peer.name for peer in own],
+        unavailable=unavailable,
+    )
 
 
 def usable(peers: Sequence[Peer]) -> tuple[list[Peer], dict[str, str]]:
@@ -181,6 +217,26 @@ def _filled(entry: Entry, kernel: PreparedKernel, samples: Sequence[float], flop
         gflops=flops / median / 1e9,
         intensity=entry.intensity,
     )
+
+
+def measure_bandwidths(seconds: float = 0.2) -> dict[str, float]:
+    """GB/s that one thread reads and writes while it adds two arrays into a third, of half a cache's size in all.
+
+    The fastest sample counts. For memory they are four times as large as the last cache, and 1 GiB at most.
+    """
+    machine = host_machine()
+    l3 = min(machine.l3_bytes // machine.cores // 2, 2**26)
+    sizes = {"L2": machine.l2_bytes // 2, "L3": max(l3, 4 * machine.l2_bytes), "memory": min(4 * machine.l3_bytes, 2**30)}
+    found = {}
+    with pinned():
+        for level, size in sizes.items():
+            left, right, total = (np.ones(size // 12, np.float32) for _ in range(3))
+
+            def add(left: Array = left, right: Array = right, total: Array = total) -> None:
+                np.add(left, right, out=total)
+
+            found[level] = 3 * total.nbytes / min(sample_calls(add, seconds / 8) for _ in range(8)) / 1e9
+    return found
 
 
 @contextlib.contextmanager

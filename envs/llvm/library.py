@@ -178,7 +178,7 @@ _PROTOTYPES: dict[str, tuple[Any, list[Any]]] = {
         [c_void_p, c_char_p, c_size_t, c_char_p, POINTER(c_void_p), POINTER(c_void_p)],
     ),
     "dojo_kernel_close": (None, [POINTER(Kernel)]),
-    "dojo_team_open": (c_int, [c_int64, POINTER(c_void_p), POINTER(c_void_p)]),
+    "dojo_team_open": (c_void_p, [c_int64]),
     "dojo_team_close": (None, [c_void_p]),
     "dojo_team_run": (None, [c_void_p, POINTER(Work)]),
     "dojo_team_time": (

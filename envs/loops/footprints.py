@@ -36,9 +36,7 @@ class Layout:
         l1_sets: sets of the L1 cache.
     """
 
-    def __init__(
-        self, workload: Workload, operand: Operand, line_bytes: int, page_bytes: int, l1_sets: int
-    ) -> None:
+    def __init__(self, workload: Workload, operand: Operand, line_bytes: int, page_bytes: int, l1_sets: int) -> None:
         names = list(workload.sizes)
         self.axes = tuple(i for i, name in enumerate(names) if name in operand.axes)
         self.strides = tuple(workload.stride(operand, name) for name in names)

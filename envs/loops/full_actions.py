@@ -161,7 +161,7 @@ class FullActions:
         """The vector registers that tiles are chosen for."""
         if isinstance(self._given, VectorUnit):
             return self._given
-        from compiler_dojo.envs.loops.jit import find_target
+        from compiler_dojo.envs.loops.targets import find_target
 
         target = find_target(self._given)
         return VectorUnit(target.vector_bytes, target.vector_registers)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy.typing as npt
 
-from compiler_dojo.envs.errors import SessionClosedError
+from compiler_dojo.envs.errors import InvalidConfigError, SessionClosedError
 from compiler_dojo.envs.llvm.library import Kernel, load_library
 from compiler_dojo.envs.loops.targets import Target, find_target
 
@@ -31,7 +31,7 @@ class CompileSeconds(NamedTuple):
 
 
 class Jit:
-    """A just-in-time compiler for one target. Threads may share it; their compilations take turns.
+    """A just-in-time compiler for one target, which threads may share: they compile at the same time.
 
     Args:
         target: what to generate code for.
@@ -42,10 +42,16 @@ class Jit:
             but is not valid is undefined behaviour.
 
     Raises:
+        InvalidConfigError: this machine does not have the target's features.
         NativeLibraryError: libLLVM is missing, or was built without a just-in-time compiler.
     """
 
     def __init__(self, target: Target, level: int = 2, pipeline: str = "", verify: bool = False) -> None:
+        if missing := target.missing_features():
+            raise InvalidConfigError(
+                f"kernels for {target.name} do not run on this machine, which lacks {', '.join(missing)}; "
+                "take the target 'native'"
+            )
         self.target = target
         self._pipeline = pipeline.encode()
         self._verify = verify

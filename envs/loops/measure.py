@@ -1,66 +1,37 @@
-"""Timing kernels by a stated protocol, and the peak that a machine's arithmetic can reach."""
+"""Timing kernels by a stated protocol, remembering the results, and the peak that a machine's arithmetic can reach."""
 
 from __future__ import annotations
 
-import ctypes
-import os
-import statistics
-import weakref
+import platform
 from collections.abc import Sequence
-from ctypes import byref, c_double, c_int64, c_void_p
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from dataclasses import astuple
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from compiler_dojo.envs.errors import InvalidConfigError
-from compiler_dojo.envs.llvm.library import TimingProtocol, Work, load_core
+from compiler_dojo.envs.llvm.library import load_library
 from compiler_dojo.envs.llvm.once import once
-from compiler_dojo.envs.loops.jit import CompiledKernel, pointers
+from compiler_dojo.envs.loops.jit import CompiledKernel, Jit
+from compiler_dojo.envs.loops.records import RecordFile
+from compiler_dojo.envs.loops.targets import Target
+from compiler_dojo.envs.loops.team import Protocol, Timing, shared_team
+from compiler_dojo.envs.loops.workload import ITEM_BYTES
+from compiler_dojo.envs.programs.folders import cache_folder
+
+__all__ = ["Protocol", "Timing", "TimingCache", "cpu_model", "measured_peak", "shared_team", "time_kernel"]
 
 Array = npt.NDArray[Any]
 
+PUBLISHED_PROTOCOL = Protocol(warmup=1, min_seconds=10e-3, repeats=10)
+"""Of LoopTune (arXiv 2309.01825, section 4): the best of 10 evaluations of 10 ms."""
 
-@dataclass(frozen=True)
-class Protocol:
-    """How something is timed.
+PEAK_PROTOCOL = Protocol(warmup=20, min_seconds=1e-3, repeats=100)
+"""Many short samples: one that nothing disturbed is enough, as the best counts."""
 
-    Attributes:
-        warmup: runs before the clock starts.
-        min_seconds: least length of a sample, which is as many runs as fill it.
-        repeats: samples.
-        threads: that share the iterations of the outermost loop.
-        pinned: whether each thread stays on a CPU of its own meanwhile.
-    """
-
-    warmup: int = 1
-    min_seconds: float = 1e-3
-    repeats: int = 10
-    threads: int = 1
-    pinned: bool = False
-
-    def __post_init__(self) -> None:
-        if self.warmup < 0 or self.min_seconds < 0 or self.repeats < 1 or self.threads < 1:
-            raise InvalidConfigError(
-                f"{self}: warmup and min_seconds must not be negative, repeats and threads must be at least 1"
-            )
-
-
-class Timing(NamedTuple):
-    """Seconds of one run, over the samples of a protocol.
-
-    Attributes:
-        best_seconds: the fastest sample.
-        median_seconds: of the samples.
-        spread: difference of the samples' quartiles over their median.
-        runs: how many were timed in all.
-    """
-
-    best_seconds: float
-    median_seconds: float
-    spread: float
-    runs: int
+PEAK_STEPS = 10_000
+"""Iterations of the peak kernel's loop in a run: about 0.2 ms."""
 
 
 def time_kernel(
@@ -71,81 +42,136 @@ def time_kernel(
     Args:
         kernel: what to run.
         operands: in the kernel's order; they must have what it was generated for, which is not checked.
-        workspace_bytes: scratch memory of each thread.
-        count: iterations of the outermost loop, divided over the protocol's threads.
+        workspace_bytes: scratch memory of each thread, aligned to 64 bytes.
+        count: iterations, which the protocol's threads share.
         protocol: how often, and where.
 
     Raises:
-        InvalidConfigError: threads are to be pinned, and there are more than CPUs that this process may use.
+        InvalidConfigError: threads are to be pinned and are more than the CPUs that this process may use.
         SessionClosedError: the kernel was closed.
     """
     return shared_team(protocol.threads).time(kernel, operands, workspace_bytes, count, protocol)
 
 
-class Team:
-    """Threads that run kernels together, the caller's among them. Several callers take turns."""
+class TimingCache:
+    """Timings by nest, target and protocol, in memory and on request in a file that outlives the process.
 
-    def __init__(self, threads: int) -> None:
-        self.threads = threads
-        core = load_core()
-        self._functions = core.functions
-        self._handle, error = c_void_p(), c_void_p()
-        core.check(self._functions.dojo_team_open(threads, byref(self._handle), byref(error)), error, "threads")
-        self.close = weakref.finalize(self, self._functions.dojo_team_close, self._handle)
+    Those of a file count only for the CPU model and the libLLVM they were taken with.
 
-    def run(self, kernel: CompiledKernel, operands: Sequence[Array], workspace_bytes: int, count: int) -> None:
-        """Run iterations [0, ``count``) of a kernel's outermost loop once; arguments as of :func:`time_kernel`.
+    Args:
+        path: the file, as of :class:`~compiler_dojo.envs.loops.records.RecordFile`; the same errors.
+    """
 
-        Raises:
-            SessionClosedError: the kernel was closed.
-        """
-        memory = self._workspace(workspace_bytes)
-        self._functions.dojo_team_run(self._handle, byref(self._work(kernel, operands, memory, count)))
+    def __init__(self, path: Path | None = None) -> None:
+        self._records = RecordFile(path)
+        self._place = f"{cpu_model()} | LLVM {'.'.join(map(str, load_library().version))}" if path else ""
 
-    def time(
-        self,
-        kernel: CompiledKernel,
-        operands: Sequence[Array],
-        workspace_bytes: int,
-        count: int,
-        protocol: Protocol,
-    ) -> Timing:
-        """As :func:`time_kernel`, with this team's threads."""
-        memory = self._workspace(workspace_bytes)
-        work = self._work(kernel, operands, memory, count)
-        settings = TimingProtocol(protocol.warmup, protocol.min_seconds, protocol.repeats, protocol.pinned)
-        samples, runs = (c_double * protocol.repeats)(), c_int64()
-        if not self._functions.dojo_team_time(self._handle, byref(work), byref(settings), samples, byref(runs)):
-            raise InvalidConfigError(
-                f"cannot pin {self.threads} threads: this process may use {len(os.sched_getaffinity(0))} CPUs; "
-                "take fewer threads, or do not pin them"
-            )
-        return summarize(list(samples), runs.value)
+    def get(self, nest_key: str, target: Target, protocol: Protocol) -> Timing | None:
+        """What was put under the key, or None."""
+        value = self._records.get(self._key(nest_key, target, protocol))
+        return None if value is None else Timing(*value)
 
-    def _workspace(self, size: int) -> Array:
-        """One row per thread, each aligned to a cache line."""
-        stride = -(-size // 64) * 64
-        memory = np.empty(stride * self.threads + 63, np.uint8)
-        start = -memory.ctypes.data % 64
-        return memory[start : start + stride * self.threads].reshape(self.threads, stride)
+    def put(self, nest_key: str, target: Target, protocol: Protocol, timing: Timing) -> None:
+        """Remember a timing."""
+        self._records.put(self._key(nest_key, target, protocol), list(timing))
 
-    def _work(self, kernel: CompiledKernel, operands: Sequence[Array], workspace: Array, count: int) -> Work:
-        addresses = ctypes.cast(pointers(operands), ctypes.POINTER(c_void_p))
-        return Work(kernel.address, addresses, workspace.ctypes.data, workspace.shape[1], 0, count)
+    def __len__(self) -> int:
+        return len(self._records)
 
-
-def summarize(samples: Sequence[float], runs: int) -> Timing:
-    """The timing of samples, each in seconds per run."""
-    median = statistics.median(samples)
-    low, high = np.quantile(samples, (0.25, 0.75))
-    return Timing(min(samples), median, float(high - low) / median, runs)
-
-
-def shared_team(threads: int) -> Team:
-    """The process's team of so many threads, started at first use."""
-    return _team_of(threads, os.getpid())  # a forked child has none of its parent's threads
+    def _key(self, nest_key: str, target: Target, protocol: Protocol) -> str:
+        return f"{nest_key} | {target.name} | {astuple(protocol)} | {self._place}"
 
 
 @once
-def _team_of(threads: int, process: int) -> Team:
-    return Team(threads)
+def cpu_model() -> str:
+    """What the system calls this CPU: its name and, as names may be vague, its family, model and stepping."""
+    wanted = ("model name", "cpu family", "model", "stepping", "CPU implementer", "CPU part", "CPU variant")
+    found = dict[str, str]()
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        name, _, value = line.partition(":")
+        found.setdefault(name.strip(), value.strip())
+    return " ".join(found[name] for name in wanted if name in found) or platform.machine()
+
+
+def measured_peak(target: Target, dtype: str = "float32", threads: int = 1, again: bool = False) -> float:
+    """Most GFLOP/s that fused multiplications and additions on registers reach here.
+
+    Measured once (0.1 s) and then remembered, per CPU model, on disk.
+
+    Args:
+        target: whose instructions to use; this machine must have them.
+        dtype: ``float32`` or ``float64``.
+        threads: that compute at once.
+        again: measure even if it is known; the greater figure is kept, as disturbances only ever lessen it.
+    """
+    records = _peak_records(cache_folder("loops") / "peaks.jsonl")
+    key = f"{cpu_model()} | {target.name} | {dtype} | {threads}"
+    known = records.get(key)
+    if known is not None and not again:
+        return float(known)
+    peak = max(_measure_peak(target, dtype, threads), known or 0.0)
+    records.put(key, peak)
+    return peak
+
+
+@once
+def _peak_records(path: Path) -> RecordFile:
+    return RecordFile(path)
+
+
+def _measure_peak(target: Target, dtype: str, threads: int) -> float:
+    protocol = Protocol(PEAK_PROTOCOL.warmup, PEAK_PROTOCOL.min_seconds, PEAK_PROTOCOL.repeats, threads)
+    lanes = target.vector_bytes // ITEM_BYTES[dtype]
+    accumulators = target.vector_registers * 3 // 4
+    jit = Jit(target)
+    kernel = jit.compile(peak_kernel(target, dtype, accumulators))
+    factors = np.full(2 * lanes, 0.5, dtype)
+    timing = time_kernel(kernel, [factors], accumulators * target.vector_bytes, threads * PEAK_STEPS, protocol)
+    kernel.close()
+    jit.close()
+    return 2 * lanes * accumulators * threads * PEAK_STEPS / timing.best_seconds / 1e9
+
+
+def peak_kernel(target: Target, dtype: str, accumulators: int) -> str:
+    """A loop of nothing but ``a = a * x + y`` for so many vectors a; x and y come from the operand, a to the workspace.
+
+    The vectors must be at least as many as the latency of the operation times how many start in a cycle (4 x 2 on
+    recent x86-64), and leave registers for x and y.
+    """
+    element = {"float32": "float", "float64": "double"}[dtype]
+    lanes, align = target.vector_bytes // ITEM_BYTES[dtype], ITEM_BYTES[dtype]
+    vector, suffix = f"<{lanes} x {element}>", f"v{lanes}f{8 * ITEM_BYTES[dtype]}"
+    operation = f"@llvm.{'fma' if target.fma else 'fmuladd'}.{suffix}"
+    phis = (f"%a{i} = phi {vector} [ %x, %entry ], [ %b{i}, %loop ]" for i in range(accumulators))
+    steps = (
+        f"%b{i} = call {vector} {operation}({vector} %a{i}, {vector} %x, {vector} %y)" for i in range(accumulators)
+    )
+    stores = (
+        f"%p{i} = getelementptr {vector}, ptr %workspace, i64 {i}\n  store {vector} %b{i}, ptr %p{i}, align {align}"
+        for i in range(accumulators)
+    )
+    newline = "\n  "
+    return f"""
+declare {vector} {operation}({vector}, {vector}, {vector})
+
+define void @kernel(ptr %operands, ptr %workspace, i64 %begin, i64 %end) nounwind {{
+entry:
+  %factors = load ptr, ptr %operands, align 8
+  %x = load {vector}, ptr %factors, align {align}
+  %second = getelementptr {vector}, ptr %factors, i64 1
+  %y = load {vector}, ptr %second, align {align}
+  br label %loop
+
+loop:
+  %i = phi i64 [ %begin, %entry ], [ %next, %loop ]
+  {newline.join(phis)}
+  {newline.join(steps)}
+  %next = add nsw i64 %i, 1
+  %more = icmp slt i64 %next, %end
+  br i1 %more, label %loop, label %exit
+
+exit:
+  {newline.join(stores)}
+  ret void
+}}
+"""

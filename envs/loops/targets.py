@@ -41,11 +41,10 @@ class Target(NamedTuple):
     vector_registers: int
     fma: bool
 
-    @property
-    def runs_here(self) -> bool:
-        """Whether this machine has every feature that the target needs."""
-        wanted = {feature for feature in self.features.split(",") if feature.startswith("+")}
-        return wanted <= set(find_target().features.split(","))
+    def missing_features(self) -> list[str]:
+        """Features that the target needs and this machine does not have."""
+        here = set(find_target().features.split(","))
+        return [feature[1:] for feature in self.features.split(",") if feature.startswith("+") and feature not in here]
 
 
 @once

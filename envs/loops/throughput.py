@@ -135,7 +135,11 @@ def core_cycles(nest: Nest, tile: int, machine: Machine, target: Target) -> Core
             kinds = [(many, (*box, 1)) for many, box in kinds]
     chained = tile > 0 and nest.loops[tile - 1].axis not in workload.output.axes
     reads = _reads(
-        workload, vector, frozenset([pack.operand for pack in nest.packs]), lanes, machine.line_bytes // workload.item_bytes
+        workload,
+        vector,
+        frozenset([pack.operand for pack in nest.packs]),
+        lanes,
+        machine.line_bytes // workload.item_bytes,
     )
     per_visit = steps / rounds
     inner = max(1, round(_innermost_trips(nest, tile, lanes)))

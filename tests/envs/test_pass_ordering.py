@@ -9,7 +9,7 @@ import pytest
 from compiler_dojo.envs.errors import EpisodeStateError, PassFailedError
 from compiler_dojo.envs.llvm.passes import PASSES, find_pass
 from compiler_dojo.envs.llvm.session import CompilerSession
-from compiler_dojo.envs.pass_ordering import Seconds
+from compiler_dojo.envs.seconds import Seconds
 from compiler_dojo.envs.prepared import prepare
 from compiler_dojo.envs.programs import Program, load_programs
 

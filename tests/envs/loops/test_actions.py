@@ -94,7 +94,11 @@ def test_constant_script__gives_the_published_recipe() -> None:
         ("down down", "split_4", "would have 4 iterations; LoopTune wants 1 or a multiple of 8"),
         ("split_4 swap_down swap_down", "swap_down", "would have 4 iterations"),
         ("split_4 down", "split_8", "has 4 full iterations"),
-        ("split_4 split_4 split_4 down down down down split_4 split_16 down down", "split_8", "at most 10"),
+        (
+            "split_4 split_4 split_4 down down down down split_4 split_4 down down split_4 down down",
+            "split_8",
+            "at most 10",
+        ),
     ],
 )
 def test_action__is_refused_where_it_is_illegal(setup, action, reason) -> None:

@@ -50,12 +50,7 @@ def test_product_of_1024__takes_nine_actions() -> None:
 
 def test_product_on_avx2__takes_the_tile_that_fits_16_registers() -> None:
     assert built("tile_6x2 swap_down block_sum_256 pack_1", 512, 512, 512, actions=FullActions(AVX2)) == (
-        "k 0:512:256\n"
-        "  n 0:512:16\n"
-        "    pack B[k:256, n:16]\n"
-        "    m 0:512:6\n"
-        "      k 0:256\n"
-        "        tile C[m:6, n:16]"
+        "k 0:512:256\n  n 0:512:16\n    pack B[k:256, n:16]\n    m 0:512:6\n      k 0:256\n        tile C[m:6, n:16]"
     )
 
 

@@ -213,8 +213,7 @@ DOJO_API dojo_status dojo_remote_text_size(dojo_worker *worker, uint64_t session
 DOJO_API dojo_status dojo_remote_export(dojo_worker *worker, uint64_t session, dojo_export what,
                                         double limit, char **data, size_t *size, char **error);
 
-/* A just-in-time compiler of kernels for one CPU. Any number of threads may use it at once; their
- * compilations take turns. */
+/* A just-in-time compiler of kernels for one CPU. Any number of threads may use it at once. */
 typedef struct dojo_jit dojo_jit;
 
 /* void kernel(void **operands, void *workspace, int64_t begin, int64_t end) */
@@ -280,8 +279,8 @@ typedef struct dojo_protocol {
     int64_t pinned; /* 1: each thread stays on a CPU of its own meanwhile */
 } dojo_protocol;
 
-/* At least one thread. */
-DOJO_API dojo_status dojo_team_open(int64_t threads, dojo_team **out, char **error);
+/* At least one thread; NULL when the system starts no more. */
+DOJO_API dojo_team *dojo_team_open(int64_t threads);
 DOJO_API void dojo_team_close(dojo_team *team);
 DOJO_API void dojo_team_run(dojo_team *team, const dojo_work *work);
 /* seconds[i], of length `repeats`, receives the time of one run in sample i; *runs how many the

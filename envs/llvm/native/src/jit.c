@@ -13,18 +13,26 @@ typedef struct jit_library {
     LLVMOrcJITDylibRef handle;
 } jit_library;
 
+/* A target machine serves one compilation at a time. */
+typedef struct jit_machine {
+    struct jit_machine *next;
+    LLVMTargetMachineRef handle;
+} jit_machine;
+
 struct dojo_jit {
     dojo_library *library;
     llvm_c_jit orc;
-    char *triple;
-    LLVMTargetMachineRef machine;
+    LLVMTargetRef target;
+    char *triple, *cpu, *features;
+    int level;
     LLVMTargetDataRef layout;
     LLVMOrcLLJITRef lljit;
-    pthread_mutex_t lock;  /* of all that follows, and of the machine */
-    unsigned references;   /* open kernels, and 1 until the compiler is closed */
-    unsigned created;      /* libraries ever made */
-    jit_library *idle;     /* emptied libraries */
-    char *link_diagnostic; /* what ORC reported apart from its results */
+    pthread_mutex_t lock;   /* of all that follows */
+    unsigned references;    /* open kernels, and 1 until the compiler is closed */
+    unsigned created;       /* libraries ever made */
+    jit_library *libraries; /* emptied ones */
+    jit_machine *machines;  /* idle ones */
+    char *link_diagnostic;  /* what ORC reported apart from its results */
 };
 
 typedef struct linked_kernel {
@@ -88,51 +96,82 @@ dojo_status dojo_jit_host(dojo_library *library, char **triple, char **cpu, char
 }
 
 static void jit_free(dojo_jit *jit) {
-    const llvm_c *llvm = &jit->library->llvm;
     if (jit->lljit != NULL)
         check(jit->library, jit->orc.OrcDisposeLLJIT(jit->lljit), DOJO_ERROR_EMIT, NULL);
-    while (jit->idle != NULL) {
-        jit_library *library = jit->idle;
-        jit->idle = library->next;
+    while (jit->libraries != NULL) {
+        jit_library *library = jit->libraries;
+        jit->libraries = library->next;
         free(library);
     }
     if (jit->layout != NULL)
         jit->orc.DisposeTargetData(jit->layout);
-    if (jit->machine != NULL)
-        llvm->DisposeTargetMachine(jit->machine);
+    while (jit->machines != NULL) {
+        jit_machine *machine = jit->machines;
+        jit->machines = machine->next;
+        jit->library->llvm.DisposeTargetMachine(machine->handle);
+        free(machine);
+    }
     pthread_mutex_destroy(&jit->lock);
     free(jit->link_diagnostic);
+    free(jit->features);
+    free(jit->cpu);
     free(jit->triple);
     free(jit);
 }
 
-static dojo_status open_jit(dojo_jit *jit, const char *cpu, const char *features, int level,
-                            char **error) {
+/* NULL when LLVM generates no code for the target. */
+static jit_machine *machine_take(dojo_jit *jit) {
+    pthread_mutex_lock(&jit->lock);
+    jit_machine *machine = jit->machines;
+    if (machine != NULL)
+        jit->machines = machine->next;
+    pthread_mutex_unlock(&jit->lock);
+    if (machine != NULL)
+        return machine;
+    LLVMTargetMachineRef handle =
+        jit->library->llvm.CreateTargetMachine(jit->target, jit->triple, jit->cpu, jit->features,
+                                               jit->level, RELOC_PIC, CODE_MODEL_DEFAULT);
+    if (handle == NULL)
+        return NULL;
+    machine = malloc(sizeof *machine);
+    if (machine == NULL)
+        abort();
+    machine->handle = handle;
+    return machine;
+}
+
+static void machine_return(dojo_jit *jit, jit_machine *machine) {
+    pthread_mutex_lock(&jit->lock);
+    machine->next = jit->machines;
+    jit->machines = machine;
+    pthread_mutex_unlock(&jit->lock);
+}
+
+static dojo_status open_jit(dojo_jit *jit, char **error) {
     const llvm_c *llvm = &jit->library->llvm;
     dojo_status status = load_jit(jit->library, &jit->orc, error);
     if (status != DOJO_OK)
         return status;
-    LLVMTargetRef target;
     char *message = NULL;
-    if (llvm->GetTargetFromTriple(jit->triple, &target, &message)) {
+    if (llvm->GetTargetFromTriple(jit->triple, &jit->target, &message)) {
         status = fail(DOJO_ERROR_PROGRAM, error, "this libLLVM has no target for '%s': %s",
                       jit->triple, message ? message : "");
         llvm->DisposeMessage(message);
         return status;
     }
-    jit->machine = llvm->CreateTargetMachine(target, jit->triple, cpu, features, level, RELOC_PIC,
-                                             CODE_MODEL_DEFAULT);
-    if (jit->machine == NULL)
-        return fail(DOJO_ERROR_PROGRAM, error, "LLVM generates no code for '%s'", jit->triple);
-    jit->layout = jit->orc.CreateTargetDataLayout(jit->machine);
+    jit_machine *machine = machine_take(jit);
+    if (machine == NULL)
+        return fail(DOJO_ERROR_PROGRAM, error, "this libLLVM generates no code for '%s'",
+                    jit->triple);
+    jit->layout = jit->orc.CreateTargetDataLayout(machine->handle);
+    machine_return(jit, machine);
     status =
         check(jit->library, jit->orc.OrcCreateLLJIT(&jit->lljit, jit->orc.OrcCreateLLJITBuilder()),
               DOJO_ERROR_LIBRARY, error);
-    if (status != DOJO_OK)
-        return status;
-    jit->orc.OrcExecutionSessionSetErrorReporter(jit->orc.OrcLLJITGetExecutionSession(jit->lljit),
-                                                 report_link_error, jit);
-    return DOJO_OK;
+    if (status == DOJO_OK)
+        jit->orc.OrcExecutionSessionSetErrorReporter(
+            jit->orc.OrcLLJITGetExecutionSession(jit->lljit), report_link_error, jit);
+    return status;
 }
 
 dojo_status dojo_jit_open(dojo_library *library, const char *triple, const char *cpu,
@@ -143,9 +182,12 @@ dojo_status dojo_jit_open(dojo_library *library, const char *triple, const char 
         abort();
     jit->library = library;
     jit->triple = copy_string(triple);
+    jit->cpu = copy_string(cpu);
+    jit->features = copy_string(features);
+    jit->level = level;
     jit->references = 1;
     pthread_mutex_init(&jit->lock, NULL);
-    dojo_status status = open_jit(jit, cpu, features, level, error);
+    dojo_status status = open_jit(jit, error);
     if (status != DOJO_OK)
         jit_free(jit);
     else
@@ -169,6 +211,7 @@ void dojo_jit_close(dojo_jit *jit) {
 /* A module on its way from text to machine code. */
 typedef struct compilation {
     dojo_jit *jit;
+    jit_machine *machine;
     LLVMContextRef context;
     LLVMModuleRef module;
     char *diagnostic; /* first error LLVM reported through its diagnostic handler */
@@ -185,8 +228,17 @@ static void take_diagnostic(LLVMDiagnosticInfoRef info, void *opaque) {
     llvm->DisposeMessage(description);
 }
 
+static dojo_status compilation_begin(compilation *work, char **error) {
+    work->machine = machine_take(work->jit);
+    return work->machine != NULL
+               ? DOJO_OK
+               : fail(DOJO_ERROR_EMIT, error, "LLVM made no further target machine");
+}
+
 static void compilation_end(compilation *work) {
     const llvm_c *llvm = &work->jit->library->llvm;
+    if (work->machine != NULL)
+        machine_return(work->jit, work->machine);
     if (work->module != NULL)
         llvm->DisposeModule(work->module);
     if (work->context != NULL)
@@ -225,17 +277,17 @@ static dojo_status run_passes(compilation *work, const char *pipeline, char **er
     if (pipeline == NULL || pipeline[0] == '\0')
         return DOJO_OK;
     dojo_library *library = work->jit->library;
-    return check(
-        library,
-        library->llvm.RunPasses(work->module, pipeline, work->jit->machine, library->pass_options),
-        DOJO_ERROR_PASS, error);
+    return check(library,
+                 library->llvm.RunPasses(work->module, pipeline, work->machine->handle,
+                                         library->pass_options),
+                 DOJO_ERROR_PASS, error);
 }
 
 static dojo_status emit(compilation *work, int kind, LLVMMemoryBufferRef *out, char **error) {
     const llvm_c *llvm = &work->jit->library->llvm;
     char *message = NULL;
     dojo_status status = DOJO_OK;
-    bool failed = llvm->TargetMachineEmitToMemoryBuffer(work->jit->machine, work->module, kind,
+    bool failed = llvm->TargetMachineEmitToMemoryBuffer(work->machine->handle, work->module, kind,
                                                         &message, out);
     if (!failed && work->diagnostic != NULL) {
         llvm->DisposeMemoryBuffer(*out);
@@ -251,9 +303,9 @@ static dojo_status emit(compilation *work, int kind, LLVMMemoryBufferRef *out, c
 }
 
 static dojo_status library_take(dojo_jit *jit, jit_library **out, char **error) {
-    if (jit->idle != NULL) {
-        *out = jit->idle;
-        jit->idle = (*out)->next;
+    if (jit->libraries != NULL) {
+        *out = jit->libraries;
+        jit->libraries = (*out)->next;
         return DOJO_OK;
     }
     LLVMOrcDefinitionGeneratorRef process;
@@ -278,8 +330,8 @@ static dojo_status library_take(dojo_jit *jit, jit_library **out, char **error) 
 
 static void library_return(dojo_jit *jit, jit_library *library) {
     check(jit->library, jit->orc.OrcJITDylibClear(library->handle), DOJO_ERROR_EMIT, NULL);
-    library->next = jit->idle;
-    jit->idle = library;
+    library->next = jit->libraries;
+    jit->libraries = library;
 }
 
 /* Where a look-up, which may end on another thread, leaves its result. */
@@ -321,7 +373,7 @@ static dojo_status look_up(dojo_jit *jit, jit_library *library, const char *symb
 }
 
 /* ORC's own result only names the symbol that is missing; what was reported before says why. */
-static dojo_status link_object(linked_kernel *linked, LLVMMemoryBufferRef object,
+static dojo_status link_locked(linked_kernel *linked, LLVMMemoryBufferRef object,
                                const char *symbol, char **error) {
     dojo_jit *jit = linked->jit;
     char *message = NULL;
@@ -339,10 +391,20 @@ static dojo_status link_object(linked_kernel *linked, LLVMMemoryBufferRef object
         fail(status, error, "%s%s%s", message, jit->link_diagnostic ? ": " : "",
              jit->link_diagnostic ? jit->link_diagnostic : "");
         library_return(jit, linked->library);
-    }
+    } else
+        jit->references++;
     free(message);
     free(jit->link_diagnostic);
     jit->link_diagnostic = NULL;
+    return status;
+}
+
+/* Takes the object. */
+static dojo_status link_object(linked_kernel *linked, LLVMMemoryBufferRef object,
+                               const char *symbol, char **error) {
+    pthread_mutex_lock(&linked->jit->lock);
+    dojo_status status = link_locked(linked, object, symbol, error);
+    pthread_mutex_unlock(&linked->jit->lock);
     return status;
 }
 
@@ -388,7 +450,6 @@ static dojo_status compile(compilation *work, const char *ir, size_t size, const
     linked->kernel.pass_seconds = passed - parsed;
     linked->kernel.code_seconds = emitted - passed;
     linked->kernel.link_seconds = now_seconds() - emitted;
-    work->jit->references++;
     *out = &linked->kernel;
     return DOJO_OK;
 }
@@ -397,9 +458,9 @@ dojo_status dojo_jit_compile(dojo_jit *jit, const char *ir, size_t size, const c
                              const char *pipeline, bool verify, dojo_kernel **out, char **error) {
     *out = NULL;
     compilation work = {.jit = jit};
-    pthread_mutex_lock(&jit->lock);
-    dojo_status status = compile(&work, ir, size, symbol, pipeline, verify, out, error);
-    pthread_mutex_unlock(&jit->lock);
+    dojo_status status = compilation_begin(&work, error);
+    if (status == DOJO_OK)
+        status = compile(&work, ir, size, symbol, pipeline, verify, out, error);
     compilation_end(&work);
     return status;
 }
@@ -409,13 +470,13 @@ dojo_status dojo_jit_assembly(dojo_jit *jit, const char *ir, size_t size, const 
     const llvm_c *llvm = &jit->library->llvm;
     compilation work = {.jit = jit};
     LLVMMemoryBufferRef text;
-    pthread_mutex_lock(&jit->lock);
-    dojo_status status = parse(&work, ir, size, error);
+    dojo_status status = compilation_begin(&work, error);
+    if (status == DOJO_OK)
+        status = parse(&work, ir, size, error);
     if (status == DOJO_OK)
         status = run_passes(&work, pipeline, error);
     if (status == DOJO_OK)
         status = emit(&work, ASSEMBLY_FILE, &text, error);
-    pthread_mutex_unlock(&jit->lock);
     if (status == DOJO_OK) {
         size_t length = llvm->GetBufferSize(text);
         *out = malloc(length + 1);

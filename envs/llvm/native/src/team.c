@@ -108,43 +108,34 @@ static void run_once(dojo_team *team) {
     await_members(team);
 }
 
-static dojo_status start_members(dojo_team *team, char **error) {
+/* Sets team->threads to how many there are. */
+static void start_members(dojo_team *team, int64_t threads) {
     sigset_t all, before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before); /* signals are the caller's business */
-    int refused = 0;
-    int64_t started = 0;
-    for (; started < team->threads - 1 && refused == 0; started += refused == 0) {
-        member *member = &team->members[started];
+    for (team->threads = 1; team->threads < threads; team->threads++) {
+        member *member = &team->members[team->threads - 1];
         member->team = team;
-        member->index = started + 1;
-        refused = pthread_create(&member->thread, NULL, serve, member);
+        member->index = team->threads;
+        if (pthread_create(&member->thread, NULL, serve, member) != 0)
+            break;
     }
     pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (refused == 0)
-        return DOJO_OK;
-    dojo_status status = fail(DOJO_ERROR_LOST, error, "cannot start %lld threads: %s",
-                              (long long)team->threads, strerror(refused));
-    team->threads = started + 1;
-    return status;
 }
 
-dojo_status dojo_team_open(int64_t threads, dojo_team **out, char **error) {
-    *out = NULL;
+dojo_team *dojo_team_open(int64_t threads) {
     size_t size = sizeof(dojo_team) + (size_t)(threads - 1) * sizeof(member);
     dojo_team *team = aligned_alloc(64, (size + 63) / 64 * 64);
     if (team == NULL)
         abort();
     memset(team, 0, size);
     pthread_mutex_init(&team->busy, NULL);
-    team->threads = threads;
     team->process = getpid();
-    dojo_status status = start_members(team, error);
-    if (status != DOJO_OK)
-        dojo_team_close(team);
-    else
-        *out = team;
-    return status;
+    start_members(team, threads);
+    if (team->threads == threads)
+        return team;
+    dojo_team_close(team);
+    return NULL;
 }
 
 void dojo_team_close(dojo_team *team) {
