@@ -4,11 +4,11 @@ import os
 
 import numpy as np
 import pytest
+from guarded import OutOfBoundsError, guarded, run_apart, run_guarded
+from writing_kernels import add_kernel
 
 from compiler_dojo.envs.loops.jit import Jit
 from compiler_dojo.envs.loops.targets import find_target
-from guarded import OutOfBoundsError, guarded, run_apart, run_guarded
-from writing_kernels import add_kernel
 
 SUMMANDS = [np.zeros(1000, np.float32), np.arange(1000, dtype=np.float32), np.ones(1000, np.float32)]
 

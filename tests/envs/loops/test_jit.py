@@ -1,4 +1,4 @@
-"""Kernels compiled from hand-written IR: what they compute, how they are closed, and what is said of IR that is wrong."""
+"""Kernels compiled from hand-written IR: what they compute, how they are closed, and what is said of wrong IR."""
 
 import gc
 import subprocess
@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from guarded import run_guarded
+from writing_kernels import add_kernel, lanes_of, product_kernel
 
 from compiler_dojo.envs.errors import (
     InvalidConfigError,
@@ -19,8 +21,6 @@ from compiler_dojo.envs.errors import (
 )
 from compiler_dojo.envs.loops.jit import CompiledKernel, Jit
 from compiler_dojo.envs.loops.targets import Target, find_target
-from guarded import run_guarded
-from writing_kernels import add_kernel, lanes_of, product_kernel
 
 ROWS, DEPTH = 5, 7
 
@@ -180,7 +180,7 @@ def test_compile__by_several_threads_at_once(jit) -> None:
         ("", InvalidProgramError, "kernel: the module defines no function 'kernel'"),
         ("declare void @kernel()", InvalidProgramError, "the module defines no function 'kernel'"),
         ("define void @kernel( {", UnreadableProgramError, "kernel:1:23: error: expected type"),
-        ("define void @kernel() {\n  %x = fadd float 1.0, %y\n  ret void\n}", UnreadableProgramError, "undefined value"),
+        ("define void @kernel() {\n  fadd float 1.0, %y\n  ret void\n}", UnreadableProgramError, "undefined value"),
         ("int main() { return 0; }", UnreadableProgramError, "expected top-level entity"),
         (
             "declare void @no_such_function()\ndefine void @kernel() {\n  call void @no_such_function()\n  ret void\n}",
@@ -219,7 +219,7 @@ def test_pipeline__that_does_not_exist() -> None:
 def test_jit__for_a_cpu_that_this_machine_is_not() -> None:
     native = find_target()
     foreign = native._replace(name="later", features=native.features + ",+a-later-extension")
-    with pytest.raises(InvalidConfigError, match="kernels for later do not run on this machine, which lacks a-later-ext"):
+    with pytest.raises(InvalidConfigError, match="kernels for later do not run on this machine, which lacks a-l"):
         Jit(foreign)
 
 

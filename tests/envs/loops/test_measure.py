@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from writing_kernels import add_kernel
 
 from compiler_dojo.envs.errors import InvalidConfigError
 from compiler_dojo.envs.loops import measure
@@ -19,7 +20,6 @@ from compiler_dojo.envs.loops.measure import (
 )
 from compiler_dojo.envs.loops.records import RecordFile
 from compiler_dojo.envs.loops.targets import find_target
-from writing_kernels import add_kernel
 
 TIMING = Timing(1e-6, 2e-6, 0.5, 77)
 QUICK = Protocol(warmup=0, min_seconds=1e-4, repeats=2)

@@ -54,5 +54,5 @@ def test_arm__has_neon(monkeypatch) -> None:
 
 
 def test_target__that_is_unknown_names_the_nearest() -> None:
-    with pytest.raises(InvalidConfigError, match="no target 'nativ' for kernels on .*did you mean 'native'"):
+    with pytest.raises(InvalidConfigError, match=r"no target 'nativ' for kernels on .*did you mean 'native'"):
         find_target("nativ")

@@ -6,13 +6,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from guarded import run_apart
+from writing_kernels import COUNT_KERNEL, add_kernel
 
 from compiler_dojo.envs.errors import InvalidConfigError, SessionClosedError
 from compiler_dojo.envs.loops.jit import CompiledKernel, Jit
 from compiler_dojo.envs.loops.targets import find_target
 from compiler_dojo.envs.loops.team import Protocol, Team, Timing, shared_team, summarize
-from guarded import run_apart
-from writing_kernels import COUNT_KERNEL, add_kernel
 
 RUNS, BEGIN, WORKSPACE = range(3)
 CPUS = len(os.sched_getaffinity(0))
