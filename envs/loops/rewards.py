@@ -82,7 +82,6 @@ def _analytical(target: str) -> ScheduleReward:
 
 def _learned(target: str) -> ScheduleReward:
     from compiler_dojo.envs.loops.learned_cost import LearnedCost
-
     from compiler_dojo.envs.loops.targets import find_target
 
     return LearnedCost(find_target(target))

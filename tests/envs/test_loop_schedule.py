@@ -3,6 +3,7 @@
 import itertools
 import pickle
 import warnings
+from pathlib import Path
 
 import gymnasium as gym
 import numpy as np
@@ -18,6 +19,7 @@ from compiler_dojo.envs.errors import (
     UnknownRewardError,
 )
 from compiler_dojo.envs.loop_schedule import LoopScheduleEnv
+from compiler_dojo.envs.loops import rewards
 from compiler_dojo.envs.loops.actions import LoopTuneActions
 from compiler_dojo.envs.loops.features import LoopTuneTable
 from compiler_dojo.envs.loops.full_actions import FullActions, VectorUnit
@@ -26,6 +28,7 @@ from compiler_dojo.envs.loops.notation import parse
 from compiler_dojo.envs.loops.rewards import MeasuredReward, ScheduleReward, make_reward
 from compiler_dojo.envs.seconds import Seconds
 
+LEARNED = Path(rewards.__file__).with_name("learned_cost.npz")
 PRODUCT = parse("mk,kn->mn", m=64, k=96, n=128)
 FULL = FullActions(VectorUnit(64, 32), threads=2)
 
@@ -258,7 +261,14 @@ def test_render__needs_the_mode() -> None:
         assert env.render() is None
 
 
-@pytest.mark.parametrize("name", ["analytical", "learned", "measured"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "analytical",
+        "measured",
+        pytest.param("learned", marks=pytest.mark.skipif(not LEARNED.exists(), reason="no weights are shipped")),
+    ],
+)
 def test_reward__of_a_name_says_what_nests_reach(name) -> None:
     env = LoopScheduleEnv(workloads=PRODUCT, reward=name, budget=3)
     _, info = env.reset(seed=0)
