@@ -59,7 +59,8 @@ def draw_roofline(results: Results, path: Path) -> None:
     axes.set_ylabel("GFLOP/s, one thread")
     axes.set_title(f"{results.cpu}, target {results.target}", loc="left", fontsize=10)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
+    if good:
+        axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
     figure.savefig(path, dpi=110)
     pyplot.close(figure)
 

@@ -328,7 +328,7 @@ def parallel(nest: Nest, threads: int) -> Nest:
 def _changed(nest: Nest, **changes: Any) -> Nest:
     """The nest with other attributes, if it is still one that can be run."""
     new = replace(nest, **changes)
-    if tree_size(new) > MOST_LOOPS:
+    if len(new.loops) + len(new.write) > MOST_LOOPS and tree_size(new) > MOST_LOOPS:
         raise IllegalScheduleError(f"the nest would have {tree_size(new)} loops; it has at most {MOST_LOOPS}")
     axes = new.workload.reduction_axes
     if new.threads > 1:

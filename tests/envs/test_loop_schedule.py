@@ -3,6 +3,7 @@
 import itertools
 import pickle
 import warnings
+from pathlib import Path
 
 import gymnasium as gym
 import numpy as np
@@ -18,6 +19,7 @@ from compiler_dojo.envs.errors import (
     UnknownRewardError,
 )
 from compiler_dojo.envs.loop_schedule import LoopScheduleEnv
+from compiler_dojo.envs.loops import rewards
 from compiler_dojo.envs.loops.actions import LoopTuneActions
 from compiler_dojo.envs.loops.features import LoopTuneTable
 from compiler_dojo.envs.loops.full_actions import FullActions, VectorUnit
@@ -26,6 +28,7 @@ from compiler_dojo.envs.loops.notation import parse
 from compiler_dojo.envs.loops.rewards import MeasuredReward, ScheduleReward, make_reward
 from compiler_dojo.envs.seconds import Seconds
 
+LEARNED = Path(rewards.__file__).with_name("learned_cost.npz")
 PRODUCT = parse("mk,kn->mn", m=64, k=96, n=128)
 FULL = FullActions(VectorUnit(64, 32), threads=2)
 
@@ -230,7 +233,7 @@ def test_vector__is_made_of_single_environments() -> None:
     vector = gym.make_vec("CompilerDojo/LoopSchedule-v0", 2, vectorization_mode="sync", **settings)
     observations, infos = vector.reset(seed=0)
     assert observations.shape == (2, 10, 20)
-    observations, rewards, *_, infos = vector.step(np.array([4, 1]))
+    observations, *_, infos = vector.step(np.array([4, 1]))
     assert infos["action_mask"].shape == (2, 7)
     assert list(infos["action"]) == ["split_4", "down"]
     assert list(infos["changed"]) == [True, False]
@@ -247,8 +250,8 @@ def test_render__marks_the_loop_under_the_cursor() -> None:
         "  m 0:64:4  <-- cursor\n"
         "    k 0:96\n"
         "      tile C[m:4, n:32]\n"
-        "40 GFLOP/s, 100% of the peak, 7 steps left"
-    ).replace("40 GFLOP/s", "40.0 GFLOP/s")
+        "40.0 GFLOP/s, 100% of the peak, 7 steps left"
+    )
 
 
 def test_render__needs_the_mode() -> None:
@@ -258,21 +261,39 @@ def test_render__needs_the_mode() -> None:
         assert env.render() is None
 
 
-@pytest.mark.parametrize("name", ["analytical", "measured"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "analytical",
+        "measured",
+        pytest.param("learned", marks=pytest.mark.skipif(not LEARNED.exists(), reason="no weights are shipped")),
+    ],
+)
 def test_reward__of_a_name_says_what_nests_reach(name) -> None:
     env = LoopScheduleEnv(workloads=PRODUCT, reward=name, budget=3)
     _, info = env.reset(seed=0)
     assert isinstance(env.reward, ScheduleReward)
     assert 0 < info["gflops"] < info["peak"]
-    assert env.reward.deterministic == (name == "analytical")
+    assert env.reward.deterministic == (name != "measured")
     env.step("split_4")
     assert env.gflops > 0
+
+
+def test_peak__is_the_analytical_model_s_where_the_reward_knows_none() -> None:
+    class Constant:
+        deterministic, platform_dependent = True, False
+
+        def gflops(self, nest: Nest) -> float:
+            return 1.0
+
+    env = make(reward=Constant(), target="x86-64-v3")
+    assert env.reset(seed=0)[1]["peak"] == make_reward("analytical", "x86-64-v3").peak("float32", 1)  # type: ignore
 
 
 def test_make_reward__knows_its_names() -> None:
     assert isinstance(make_reward("measured"), MeasuredReward)
     with pytest.raises(UnknownRewardError, match="did you mean 'measured'"):
-        make_reward("mesured")
+        make_reward("meassured")
 
 
 @pytest.mark.parametrize(
@@ -315,7 +336,7 @@ def test_action__outside_the_space_is_refused() -> None:
     env.reset(seed=0)
     with pytest.raises(InvalidActionError, match="actions are 0 to 6, got 7"):
         env.step(7)
-    with pytest.raises(InvalidActionError, match="actions are 0 to 6, got 1.5"):
+    with pytest.raises(InvalidActionError, match=r"actions are 0 to 6, got 1\.5"):
         env.step(1.5)  # type: ignore[arg-type]
     with pytest.raises(InvalidActionError, match="did you mean 'swap_up'"):
         env.step("swapup")
