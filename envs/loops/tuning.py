@@ -37,6 +37,7 @@ class Tuning:
         measurements: nests that were compiled and timed.
         seconds: time for everything: candidates, compilation, measurements.
         start: the start nest's timing, of one sample; None when it was not worth running it in full.
+        cached: whether it was found before, and nothing was measured now.
     """
 
     nest: Nest
@@ -44,6 +45,7 @@ class Tuning:
     measurements: int
     seconds: float
     start: Timing | None = None
+    cached: bool = False
 
     @property
     def gflops(self) -> float:
