@@ -76,7 +76,7 @@ def tune(
 
     Raises:
         InvalidConfigError: no time or no measurements.
-        IllegalScheduleError: no code can be generated for any candidate, nor for the start nest.
+        IllegalScheduleError: a candidate is of another workload.
     """
     if measurements < 1 or not seconds > 0:
         raise InvalidConfigError(
@@ -119,12 +119,14 @@ class _Tuner:
         for nest in candidates:
             if entrants and (len(entrants) + 1 >= self.measurements or self._spent() > SIFTING):
                 break
+            if nest.workload != self.workload:
+                raise IllegalScheduleError(f"a candidate is of {nest.workload}, not of {self.workload}: tune that")
             if nest.key not in seen:
                 seen.add(nest.key)
                 self._enter(nest, entrants)
         measured = len(entrants)
         timing = None
-        if measured < self.measurements:
+        if measured < self.measurements or not entrants:
             timing = self._try_start(start, entrants)
             measured += 1
         best = self._halve(entrants)
