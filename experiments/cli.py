@@ -287,7 +287,7 @@ def tune(
     target: Annotated[
         str, typer.Option(help="The CPU to generate code for: native, generic, x86-64-v3, ...")
     ] = "native",
-    threads: Annotated[int, typer.Option(min=1, help="That compute together.")] = 1,
+    threads: Annotated[int, typer.Option(min=1, help="That compute together at most.")] = 1,
     seconds: Annotated[float, typer.Option(min=0.01, help="For compiling and measuring candidates.")] = 0.5,
     measurements: Annotated[int, typer.Option(min=1, help="Candidates that are measured at most.")] = 20,
     agent: Annotated[str, typer.Option(help="What proposes candidates.")] = "heuristics",

@@ -32,12 +32,14 @@ class Tuned:
     Attributes:
         kernel: compiled, with its tuning.
         agent: that proposed the candidates.
-        peak: GFLOP/s that multiply-adds alone reach on as many threads.
+        threads: that it might use.
+        peak: GFLOP/s that multiply-adds alone reach on as many.
         files: that were written.
     """
 
     kernel: Kernel
     agent: str
+    threads: int
     peak: float
     files: Sequence[Path]
 
@@ -58,6 +60,7 @@ class Tuned:
             "gflops": self.kernel.gflops,
             "peak_gflops": self.peak,
             "share_of_peak": self.share,
+            "threads": self.threads,
             "measurements": tuning.measurements,
             "seconds": tuning.seconds,
             "cached": tuning.cached,
@@ -73,7 +76,7 @@ class Tuned:
             *self.kernel.nest.lines(),
             "",
             f"{self.kernel.gflops:.1f} GFLOP/s, {self.share:.0%} of the {self.peak:.1f} that this machine reaches on "
-            f"{self.kernel.nest.threads} thread{'s' if self.kernel.nest.threads > 1 else ''}; {how}"
+            f"{self.threads} thread{'s' if self.threads > 1 else ''}; {how}"
             + (", kept from an earlier run (--force tunes again)" if tuning.cached else ""),
             *(str(path) for path in self.files),
         ]
@@ -128,7 +131,7 @@ def tune_workload(
     Args:
         workload: what is computed.
         target: CPU to generate code for.
-        threads: that compute together.
+        threads: that compute together at most.
         seconds: for tuning.
         measurements: candidates that are measured at most.
         agent: proposes them.
@@ -165,4 +168,4 @@ def tune_workload(
     peak = measured_peak(runner.target, workload.dtype, threads)
     if peak < tuning.gflops:  # it was measured while something else was running
         peak = measured_peak(runner.target, workload.dtype, threads, again=True)
-    return Tuned(kernel, agent, peak, kernel.save(out, name) if out is not None else [])
+    return Tuned(kernel, agent, threads, peak, kernel.save(out, name) if out is not None else [])

@@ -64,18 +64,24 @@ def candidates(workload: Workload, target: Target, threads: int = 1) -> list[Nes
     Args:
         workload: what is computed.
         target: the vectors and registers that there are.
-        threads: over which the outermost loop is divided, where the workload has one that can be.
+        threads: at most; the best nest for one thread is among the candidates, which small workloads want.
     """
     cost = AnalyticalCost(target)
     found: dict[str, list[Nest]] = {}
+    alone: list[Nest] = []
     for vector, tiles in _promising(workload, target, cost).items():
         structures = list(_structures(workload, vector, tiles[0]))
         structures.sort(key=lambda item: -cost.gflops(_build(workload, tiles[0], item)))
         for structure in structures[:MOST_STRUCTURES]:
             nests = [_build(workload, tile, structure) for tile in tiles]
+            nests.sort(key=lambda nest: -cost.gflops(nest))
             if threads > 1:
+                alone.append(nests[0])
                 nests = [other for nest in nests for other in _divided(nest, threads)] or nests
-            found[f"{vector} {structure}"] = sorted(nests, key=lambda nest: -cost.gflops(nest))
+                nests.sort(key=lambda nest: -cost.gflops(nest))
+            found[f"{vector} {structure}"] = nests
+    if alone:
+        found["alone"] = sorted(alone, key=lambda nest: -cost.gflops(nest))[:1]
     # the best of each structure, then the second best: what the model is wrong about differs between structures
     ranked = sorted(found.values(), key=lambda nests: -cost.gflops(nests[0]))
     rounds = itertools.chain.from_iterable(itertools.zip_longest(*ranked))

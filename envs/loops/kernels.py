@@ -227,7 +227,7 @@ def compile_kernel(
         expression: what to compute, as :func:`compiler_dojo.envs.loops.notation.parse` reads it.
         dtype: ``float32`` or ``float64``.
         target: the CPU to generate code for: ``native``, ``generic``, or a level of the x86-64 psABI.
-        threads: that compute together.
+        threads: that compute together at most; small workloads are faster on one.
         seconds: for tuning, in which candidates are compiled and measured.
         tune: whether to measure; without, the analytical cost model chooses, which takes some 50 ms.
         nest: a nest to compile as it is, or the path of a ``.nest.json`` file; then nothing is tuned.
@@ -270,7 +270,7 @@ def tuned(
     Args:
         workload: what is computed.
         runner: compiles and times.
-        threads: that compute together.
+        threads: that compute together at most; small workloads are faster on one.
         seconds: for proposing and measuring candidates.
         measurements: candidates that are measured at most.
         schedule: proposes them.

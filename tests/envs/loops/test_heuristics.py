@@ -101,7 +101,9 @@ def test_vector_axes__prefers_neighbours_in_the_output(text, first) -> None:
     assert best(text).loops[-1].axis == first
 
 
-@pytest.mark.parametrize(("text", "axis"), [("mk,k->m m=256 k=256", "k"), ("mn-> m=9 n=64", "n"), ("mn->m m=64 n=64", "n")])
+@pytest.mark.parametrize(
+    ("text", "axis"), [("mk,k->m m=256 k=256", "k"), ("mn-> m=9 n=64", "n"), ("mn->m m=64 n=64", "n")]
+)
 def test_candidates__lay_vectors_along_a_sum_where_the_output_has_none(text, axis) -> None:
     assert best(text).loops[-1].axis == axis
 
@@ -112,9 +114,15 @@ def test_register_tiles__have_rows_of_two_axes_where_one_is_short() -> None:
 
 
 def test_candidates__divide_the_output_over_threads() -> None:
-    nests = candidates(parse("mk,kn->mn", m=96, k=32, n=96), find_target(), 3)
-    assert {nest.threads for nest in nests} == {3}
-    assert all(-(-nest.extent(0) // nest.loops[0].step) <= 3 for nest in nests)
+    nests = candidates(parse("mk,kn->mn", m=960, k=512, n=960), find_target(), 3)
+    assert {nest.threads for nest in nests} == {1, 3}
+    assert all(-(-nest.extent(0) // nest.loops[0].step) <= 3 for nest in nests if nest.threads > 1)
+
+
+def test_candidates__start_with_one_thread_where_more_do_not_pay() -> None:
+    nests = candidates(parse("mk,kn->mn", m=16, k=16, n=16), find_target(), 2)
+    assert nests[0].threads == 1
+    assert {nest.threads for nest in nests} == {1, 2}
 
 
 def test_candidates__run_on_one_thread_what_cannot_be_divided() -> None:

@@ -39,7 +39,7 @@ def test_nest_from_json__gives_back_any_nest(make_nest) -> None:
     ],
 )
 def test_nest_from_json__refuses_what_is_no_legal_nest(change) -> None:
-    with pytest.raises(InvalidRecordError, match="no loop nest as CompilerDojo writes them .*: tune again"):
+    with pytest.raises(InvalidRecordError, match=r"no loop nest as CompilerDojo writes them .*: tune again"):
         nest_from_json(nest_to_json(NEST) | change)
 
 

@@ -90,7 +90,7 @@ def test_tune__refuses_no_budget(runner, measurements, seconds) -> None:
 
 def test_tune__refuses_candidates_of_another_workload(runner) -> None:
     other = start_nest(parse("mk,kn->mn", m=9, k=9, n=9))
-    with pytest.raises(IllegalScheduleError, match="a candidate is of .* m=9 .*, not of"):
+    with pytest.raises(IllegalScheduleError, match=r"a candidate is of .* m=9 .*, not of"):
         tune(PRODUCT, runner, [other])
 
 
