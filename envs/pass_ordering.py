@@ -29,29 +29,10 @@ from compiler_dojo.envs.observations import EpisodeView, ObservationChoice, make
 from compiler_dojo.envs.prepared import PreparedProgram, Start, prepare
 from compiler_dojo.envs.programs import Program, ProgramSet, load_programs
 from compiler_dojo.envs.rewards import CostReduction, Reward
+from compiler_dojo.envs.seconds import Seconds
 
 STOP = "stop"
 NOTHING_RUN = PassResult(False, 0.0)
-
-
-class Seconds(float):
-    """A measured time. Any two are equal: what the clock said is not part of what an episode is.
-
-    Gymnasium's checker, and whoever compares two runs of one episode, compares their infos with ``==``.
-    """
-
-    __slots__ = ()
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Seconds) or NotImplemented
-
-    def __ne__(self, other: object) -> bool:
-        return False if isinstance(other, Seconds) else NotImplemented
-
-    def __hash__(self) -> int:
-        return hash(Seconds)
-
-
 RESET_OPTIONS = ("program", "prefix")
 
 

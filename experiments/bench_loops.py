@@ -14,7 +14,10 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from compiler_dojo.envs.errors import DojoError
+from compiler_dojo.envs.loops.measure import cpu_model, measured_peak
+from compiler_dojo.envs.loops.targets import find_target
 from compiler_dojo.envs.loops.workload import Workload
+from compiler_dojo.experiments.loop_bandwidth import measure_bandwidths
 from compiler_dojo.experiments.loop_peers import Array, Peer, PreparedKernel, allocate, check
 
 MOST_OTHER_THREADS = 0.05
@@ -80,9 +83,12 @@ class Results:
         settings: how.
         target: what own kernels and gcc's were compiled for.
         cpu: the model's name.
-        peak: GFLOP/s in float32 that a core can reach, measured.
-        bandwidths: measured bytes per second by level, such as ``L2`` and ``memory``.
+        peak: GFLOP/s in float32 that one core reaches, measured.
+        bandwidths: GB/s by level, such as ``L2`` and ``memory``, measured.
+        own: names of the peers that are ours.
         unavailable: peers that could not be measured, and why.
+        step_microseconds: a step of the environment with a reward that measures nothing, or None.
+        measured_step_milliseconds: a step that measures a product of 128^3, or None.
     """
 
     entries: Sequence[Entry]
@@ -91,7 +97,42 @@ class Results:
     cpu: str
     peak: float
     bandwidths: Mapping[str, float]
+    own: Sequence[str] = ()
     unavailable: Mapping[str, str] = field(default_factory=dict)
+    step_microseconds: float | None = None
+    measured_step_milliseconds: float | None = None
+
+
+def run(
+    groups: Mapping[str, Sequence[Workload]],
+    own: Sequence[Peer],
+    others: Sequence[Peer],
+    settings: Settings,
+    target: str,
+    advance: Callable[[], None] = lambda: None,
+) -> Results:
+    """Measure everything there is to report; arguments as of :func:`measure`, with our own peers apart.
+
+    Raises:
+        InvalidConfigError: there is no such target.
+        ThreadsError: as :func:`measure`.
+    """
+    compiled_for = find_target(target)
+    peers, unavailable = usable([*others, *own])
+    entries = measure(groups, peers, settings, advance)
+    with pinned():
+        bandwidths = measure_bandwidths(compiled_for)
+        peak = measured_peak(compiled_for, again=True)
+    return Results(
+        entries=entries,
+        settings=settings,
+        target=target,
+        cpu=cpu_model(),
+        peak=peak,
+        bandwidths=bandwidths,
+        own=[peer.name for peer in own],
+        unavailable=unavailable,
+    )
 
 
 def usable(peers: Sequence[Peer]) -> tuple[list[Peer], dict[str, str]]:
@@ -132,11 +173,11 @@ def measure_workload(group: str, workload: Workload, peers: Sequence[Peer], sett
     kernels: dict[str, PreparedKernel] = {}
     errors: dict[str, str] = {}
     for peer in peers:
-        try:
-            with pinned():
-                kernels[peer.name] = _prepare(peer, workload, operands)
-        except DojoError as error:
-            errors[peer.name] = f"{type(error).__name__}: {error}"
+        prepared = _prepare(peer, workload, operands)
+        if isinstance(prepared, PreparedKernel):
+            kernels[peer.name] = prepared
+        else:
+            errors[peer.name] = prepared
     samples = _time_in_turn(kernels, settings)
     moved = sum(array.nbytes for array in operands)
     entries = []
@@ -148,9 +189,14 @@ def measure_workload(group: str, workload: Workload, peers: Sequence[Peer], sett
     return entries
 
 
-def _prepare(peer: Peer, workload: Workload, operands: Sequence[Array]) -> PreparedKernel:
-    kernel = peer.prepare(workload, operands)
-    check(workload, operands, kernel.run)
+def _prepare(peer: Peer, workload: Workload, operands: Sequence[Array]) -> PreparedKernel | str:
+    """A kernel whose result was checked, or why there is none."""
+    try:
+        with pinned():
+            kernel = peer.prepare(workload, operands)
+            check(workload, operands, kernel.run)
+    except DojoError as error:
+        return f"{type(error).__name__}: {error}"
     return kernel
 
 

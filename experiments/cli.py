@@ -372,5 +372,50 @@ def bench_programs(
         console.print(str(speed), soft_wrap=True, highlight=False)
 
 
+@bench.command("loops")
+def bench_loops(
+    sets: Annotated[
+        list[str] | None,
+        typer.Option(help="A set such as looptune:test25 or large, or 'mk,kn->mn m=64 k=64 n=64'. May be repeated."),
+    ] = None,
+    peers: Annotated[str, typer.Option(help="Of numpy, sgemm, gcc, tvm, metaschedule; by commas.")] = "numpy,sgemm,gcc",
+    agent: Annotated[str, typer.Option(help="Our own side: of start, script; by commas.")] = "start,script",
+    repeats: Annotated[int, typer.Option(min=1, help="Rounds; in each every peer is timed once.")] = 7,
+    min_seconds: Annotated[float, typer.Option(min=0.0, help="Least length of a sample.")] = 0.02,
+    limit: Annotated[int | None, typer.Option(min=1, help="At most so many workloads of each set.")] = None,
+    target: Annotated[str, typer.Option(help="native, or a level such as x86-64-v3, for gcc, TVM and us.")] = "native",
+    threads: Annotated[int, typer.Option(min=1, help="With 2 our own side is also timed in two threads.")] = 1,
+    tvm_python: Annotated[Path | None, typer.Option(help="A Python that has TVM 0.27.")] = None,
+    tvm_cache: Annotated[Path | None, typer.Option(help="JSON file that keeps what MetaSchedule found.")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write everything to this file.")] = None,
+    picture: Annotated[Path | None, typer.Option(help="Draw a roofline to this PNG file.")] = None,
+) -> None:
+    """Time kernels of our own and of others for the same tensor contractions: checked first, then in turn on one CPU.
+
+    Examples: `dojo bench loops --sets looptune:test25 --picture roofline.png`,
+    `dojo bench loops --sets large --peers numpy,metaschedule --tvm-python tvm/bin/python --tvm-cache tvm.json`
+    """
+    from rich.progress import Progress
+
+    from compiler_dojo.experiments.bench_loops import Settings, run
+    from compiler_dojo.experiments.bench_loops_report import aims, report
+    from compiler_dojo.experiments.loop_choice import choose_own, choose_peers, choose_workloads
+    from compiler_dojo.experiments.roofline import draw_roofline
+
+    groups = choose_workloads(sets or ["looptune:test25"], limit)
+    own = choose_own(agent, target, threads)
+    others = choose_peers(peers, target, tvm_python, tvm_cache)
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("timing", total=sum(map(len, groups.values())))
+        settings = Settings(repeats=repeats, min_seconds=min_seconds)
+        results = run(groups, own, others, settings, target, lambda: progress.advance(task))
+    report(results, console)
+    if json_file is not None:
+        values = {**dataclasses.asdict(results), "aims": [aim._asdict() for aim in aims(results)]}
+        json_file.write_text(json.dumps(values, indent=1) + "\n")
+    if picture is not None:
+        draw_roofline(results, picture)
+
+
 if __name__ == "__main__":
     main()

@@ -91,9 +91,7 @@ def _lines(workload: Workload, order: tuple[str, ...]) -> Iterator[str]:
     yield from _loops(workload, order, outermost, f"{target} += {product};", "")
     if workload.relu:
         clamp = f"if ({target} < 0) {target} = 0;"
-        yield from _loops(
-            workload, spatial, outermost, clamp, f"end == {workload.sizes[outermost]}" if whole else ""
-        )
+        yield from _loops(workload, spatial, outermost, clamp, f"end == {workload.sizes[outermost]}" if whole else "")
     yield "}"
 
 

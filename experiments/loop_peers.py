@@ -74,10 +74,11 @@ class Peer(Protocol):
 def allocate(workload: Workload, seed: int = 0) -> list[Array]:
     """Arrays for a workload's operands as :func:`random_arrays` makes them, each on a cache line of its own."""
     arrays = random_arrays(workload, np.random.default_rng(seed))
-    return [_aligned(array) for array in arrays]
+    return [aligned(array) for array in arrays]
 
 
-def _aligned(values: Array) -> Array:
+def aligned(values: Array) -> Array:
+    """A copy that begins on a cache line."""
     memory = np.empty(values.nbytes + ALIGNMENT, np.uint8)
     start = -memory.ctypes.data % ALIGNMENT
     array: Array = memory[start : start + values.nbytes].view(values.dtype).reshape(values.shape)

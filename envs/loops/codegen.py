@@ -11,11 +11,10 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from compiler_dojo.envs.loops.jit import Target
-from compiler_dojo.envs.loops.legality import check_nest
-
 from compiler_dojo.envs.errors import IllegalScheduleError
 from compiler_dojo.envs.loops.emitter import Value
+from compiler_dojo.envs.loops.jit import Target
+from compiler_dojo.envs.loops.legality import check_nest
 from compiler_dojo.envs.loops.memory import Layout, Memory
 from compiler_dojo.envs.loops.nest import Loop, Nest
 from compiler_dojo.envs.loops.packing import Copier, place
@@ -78,7 +77,9 @@ def generate(nest: Nest, target: Target) -> Code:
         IllegalScheduleError: the nest is not legal, or its register tile needs more registers than there are.
     """
     check_nest(nest)
-    return _Generator(resolve_tile(nest, target), target).run()
+    resolved = resolve_tile(nest, target)
+    check_nest(resolved)
+    return _Generator(resolved, target).run()
 
 
 class _Generator:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from compiler_dojo.envs.loops.codegen import resolve_tile
-from compiler_dojo.envs.loops.footprints import Footprint, Layout, Reference, Traffic
+from compiler_dojo.envs.loops.footprints import Footprint, Layout, Reference, Traffic, fitting
 from compiler_dojo.envs.loops.machine import Machine, host_machine
 from compiler_dojo.envs.loops.nest import Nest
 from compiler_dojo.envs.loops.throughput import core_cycles
@@ -18,6 +18,22 @@ if TYPE_CHECKING:
     from compiler_dojo.envs.loops.jit import Target
 
 _MOST_CACHED = 100_000
+
+
+class Analysis(NamedTuple):
+    """What the model finds out about a nest.
+
+    Attributes:
+        nest: with its register tile made explicit.
+        cycles: by part, see :meth:`AnalyticalCost.explain`.
+        visits: how often each depth is reached; after the tile's come those inside its reduction loops.
+        lines: cache lines that one run of the loops from each depth on touches.
+    """
+
+    nest: Nest
+    cycles: dict[str, float]
+    visits: Sequence[float]
+    lines: Sequence[float]
 
 
 class AnalyticalCost:
@@ -75,10 +91,15 @@ class AnalyticalCost:
     def explain(self, nest: Nest) -> dict[str, float]:
         """Cycles by part, of one thread.
 
-        ``fma``, ``loads``, ``stores``, ``frontend`` and ``latency`` overlap: the longest counts. ``horizontal`` (adding
-        up partial sums), ``loops`` and ``packs`` are added to it. ``l2``, ``l3``, ``memory`` are the transfers from
-        there, ``tlb`` the address translation. ``total`` is what the nest takes.
+        ``fma``, ``loads``, ``stores``, ``frontend`` and ``latency`` overlap: the longest counts, for each shape of tile
+        by itself, as ``bound`` says. ``horizontal`` (adding up partial sums), ``masked`` (loads that wait for masked
+        stores), ``loops`` and ``packs`` are added to it. ``l2``, ``l3``, ``memory`` are the transfers from there,
+        ``tlb`` the address translation. ``total`` is what the nest takes.
         """
+        return self.analyse(nest).cycles
+
+    def analyse(self, nest: Nest) -> Analysis:
+        """The cycles of :meth:`explain`, with what they follow from."""
         machine, target = self.machine, self.target
         nest = resolve_tile(nest, target)
         tile = nest.tile or 0
@@ -93,13 +114,15 @@ class AnalyticalCost:
         packs = 0.0
         for pack in nest.packs:
             packs += self._pack_cycles(nest, layouts[pack.operand + 1], tile, visits[pack.depth], extents[pack.depth])
-        l2, l3, memory, tlb = self._transfers(_traffic(nest, layouts, tile, visits, extents, machine))
-        computing = max(core.fma, core.loads, core.stores, core.frontend, core.latency)
-        computing += core.horizontal + core.loops + packs
+        traffic = _traffic(nest, layouts, tile, visits, extents, machine)
+        l2, l3, memory, tlb = self._transfers(traffic)
+        computing = core.bound + core.horizontal + core.masked + core.loops + packs
         moving = l2 + l3 + memory + tlb
-        busy = max(computing, moving) + (1 - machine.overlap) * min(computing, moving)
-        total = busy if nest.threads == 1 else self._divided(nest, busy, memory)
-        return {**core._asdict(), "packs": packs, "l2": l2, "l3": l3, "memory": memory, "tlb": tlb, "total": total}
+        total = max(computing, moving) + (1 - machine.overlap) * min(computing, moving)
+        if nest.threads > 1:
+            total = self._divided(nest, total, memory)
+        cycles = {**core._asdict(), "packs": packs, "l2": l2, "l3": l3, "memory": memory, "tlb": tlb, "total": total}
+        return Analysis(nest, cycles, visits, traffic.lines)
 
     def _pack_cycles(self, nest: Nest, layout: Layout, tile: int, visits: float, extents: Sequence[int]) -> float:
         names = list(nest.workload.sizes)
@@ -107,16 +130,20 @@ class AnalyticalCost:
         lanes = self.target.vector_bytes // layout.item_bytes
         vector = nest.loops[-1].axis
         stride = layout.strides[names.index(vector)]
+        buffer = math.prod([extents[axis] for axis in layout.axes]) * layout.item_bytes
+        # stores that wait for their lines hold up loads 4096 bytes away from them
+        stalled = (1 - fitting(buffer / self.machine.l1_bytes)) * self.machine.copy_miss_cycles
         if stride == 0:
             # element by element, and the loops around the tile's box
             rows = math.prod(
                 [nest.extent(tile, names[a]) for a in layout.axes if names[a] in nest.workload.output.axes]
             )
-            return elements * (self.machine.copy_cycles + self.machine.loop_uops / 2 / rows)
+            loops = self.machine.loop_uops / 2 / rows
+            return elements * (self.machine.copy_cycles + loops + stalled / lanes)
         width = extents[names.index(vector)]
         vectors = elements / width * -(-width // lanes)
         gathering = 0.0 if stride == 1 else lanes * self.machine.gather_cycles
-        return vectors * (self.machine.copy_cycles + gathering)
+        return vectors * (self.machine.copy_cycles + gathering + stalled)
 
     def _transfers(self, traffic: Traffic) -> tuple[float, float, float, float]:
         machine = self.machine
@@ -183,14 +210,16 @@ def _traffic(
 ) -> Traffic:
     deepest = len(visits) - 1
     packed = {pack.operand: pack.depth for pack in nest.packs}
+    vector = list(nest.workload.sizes).index(nest.loops[-1].axis)
     references = []
     for number, layout in enumerate(layouts):
         footprints = [layout.footprint(box) for box in extents]
+        moved = 1.0 if layout.strides[vector] <= 1 else machine.strided_misses
         if number == 0:
-            references.append(Reference(footprints, tile, 2.0))
+            references.append(Reference(footprints, tile, 2 * moved))
             continue
         depth = packed.get(number - 1)
-        references.append(Reference(footprints, deepest if depth is None else depth, 1.0))
+        references.append(Reference(footprints, deepest if depth is None else depth, moved))
         if depth is not None:
             references.append(Reference(_copied(layout, extents, depth, machine), deepest, 1.0))
     return Traffic(references, visits)

@@ -36,9 +36,7 @@ class Layout:
         l1_sets: sets of the L1 cache.
     """
 
-    def __init__(
-        self, workload: Workload, operand: Operand, line_bytes: int, page_bytes: int, l1_sets: int
-    ) -> None:
+    def __init__(self, workload: Workload, operand: Operand, line_bytes: int, page_bytes: int, l1_sets: int) -> None:
         names = list(workload.sizes)
         self.axes = tuple(i for i, name in enumerate(names) if name in operand.axes)
         self.strides = tuple(workload.stride(operand, name) for name in names)
@@ -101,7 +99,7 @@ class Reference(NamedTuple):
     Attributes:
         footprints: what these loops touch of it.
         deepest: depth at which it is accessed: loops inside do not touch it.
-        moved: cache lines that a miss moves per line: 2 where lines are also written back.
+        moved: times that a miss counts: twice where lines are also written back, more where no prefetcher helps.
     """
 
     footprints: Sequence[Footprint]
@@ -123,6 +121,10 @@ class Traffic:
     Args:
         references: arrays.
         visits: how often each depth is reached, from 1 at depth 0.
+
+    Attributes:
+        lines: cache lines that one run of the loops from each depth on touches.
+        pages: the same in pages.
     """
 
     def __init__(self, references: Sequence[Reference], visits: Sequence[float]) -> None:
@@ -134,7 +136,7 @@ class Traffic:
                 footprint = footprints[depth]
                 lines[depth] += footprint[0]
                 pages[depth] += footprint[1]
-        self._used = (lines, pages)
+        self.lines, self.pages = lines, pages
 
     def misses(self, capacity: float, pages: bool = False, ways: float = math.inf) -> float:
         """Lines (or pages) that are fetched into a level from behind it during one run of the whole nest.
@@ -145,13 +147,13 @@ class Traffic:
             ways: lines per set from which on an array loses its own lines.
         """
         which = 1 if pages else 0
-        used, visits = self._used[which], self._visits
+        used, visits = self.pages if pages else self.lines, self._visits
         # kept[d]: share of the footprint of depth d that survives one run of it; the innermost body always does
         kept = [1.0] * len(visits)
         for depth in range(len(visits) - 2, -1, -1):
             share = used[depth] / capacity
             if share > FITS:
-                kept[depth] = _fitting(share)
+                kept[depth] = fitting(share)
                 if kept[depth] == 0.0:
                     kept[:depth] = [0.0] * depth
                     break
@@ -159,21 +161,21 @@ class Traffic:
         for footprints, deepest, moved in self._references:
             own = kept
             if footprints[0][2] > ways * FITS:
-                own = [min(share, _fitting(footprints[d][2] / ways)) for d, share in enumerate(kept)]
-                own[-1] = 1.0
+                own = [min(share, fitting(footprints[d][2] / ways)) for d, share in enumerate(kept)]
             elif kept[0] == 1.0:
                 continue
-            missed = 0.0
-            for depth in range(len(visits) - 2, -1, -1):
-                lost = own[depth + 1] - own[depth]
+            missed, inner = 0.0, 1.0
+            for depth in range(len(visits) - 1, -1, -1):
+                lost, inner = inner - own[depth], own[depth]
                 if lost > 0.0:
                     at = depth if depth < deepest else deepest
                     missed += lost * visits[at] * footprints[at][which]
                     if own[depth] == 0.0:
                         break
-            total += missed * moved
+            total += missed if pages else missed * moved
         return total
 
 
-def _fitting(used: float) -> float:
+def fitting(used: float) -> float:
+    """Share of an array that stays in a level, of whose capacity it would use so much."""
     return 1.0 if used <= FITS else 0.0 if used >= SPILLS else (SPILLS - used) / (SPILLS - FITS)

@@ -42,10 +42,10 @@ def _check_loops(nest: Nest, loops: Sequence[Loop], axes: Collection[str], what:
             raise IllegalScheduleError(f"a {what} is over {axis!r} in {nest.workload}: {did_you_mean(axis, axes)}")
         if step < 1:
             raise IllegalScheduleError(f"a {what} over {axis!r} has step {step}: at least 1")
-        if axis in steps and step >= steps[axis]:
+        if axis in steps and step > steps[axis]:
             raise IllegalScheduleError(
                 f"a {what} over {axis!r} with step {step} is inside one with step {steps[axis]}: "
-                "steps of an axis decrease inwards"
+                "steps of an axis do not grow inwards"
             )
         steps[axis] = step
     for axis in axes:

@@ -45,26 +45,29 @@ class Machine:
         tlb_cycles, stlb_cycles: exposed cycles of a miss in each.
         overlap: part of the shorter of computing and moving that is hidden behind the longer, 0 to 1.
         copy_cycles: per element or vector that a pack copies.
+        copy_miss_cycles: per vector that a pack copies to where L1 does not hold it.
+        strided_misses: what a line that a gather or scatter misses costs, in lines of a stream.
+        masked_cycles: of loading an output vector after its neighbour was stored under a mask.
         cores: threads that really run at once.
         thread_cycles: cost of starting and joining a thread.
     """
 
-    gigahertz: float = 3.0
+    gigahertz: float = 2.75
     fma_per_cycle: float = 2.0
     fma_latency: float = 4.0
     loads_per_cycle: float = 2.0
-    stores_per_cycle: float = 1.0
+    stores_per_cycle: float = 0.8
     uops_per_cycle: float = 6.0
     window: float = 512.0
-    gather_cycles: float = 0.7
+    gather_cycles: float = 0.5
     scatter_cycles: float = 1.0
     horizontal_cycles: float = 2.0
-    load_latency: float = 5.0
+    load_latency: float = 8.0
     forward_latency: float = 6.0
     visit_cycles: float = 4.0
-    loop_uops: float = 2.0
-    predicted_trips: float = 40.0
-    mispredict_cycles: float = 12.0
+    loop_uops: float = 1.0
+    predicted_trips: float = 20.0
+    mispredict_cycles: float = 20.0
     line_bytes: int = 64
     page_bytes: int = 4096
     l1_bytes: int = 48 * 2**10
@@ -72,15 +75,18 @@ class Machine:
     l3_bytes: int = 32 * 2**20
     l1_ways: int = 12
     l2_bandwidth: float = 40.0
-    l3_bandwidth: float = 10.0
+    l3_bandwidth: float = 20.0
     memory_bandwidth: float = 4.0
     shared_bandwidth: float = 40.0
     tlb_pages: int = 96
     stlb_pages: int = 2048
-    tlb_cycles: float = 4.0
+    tlb_cycles: float = 3.0
     stlb_cycles: float = 20.0
     overlap: float = 0.8
-    copy_cycles: float = 1.0
+    copy_cycles: float = 0.5
+    copy_miss_cycles: float = 5.0
+    strided_misses: float = 2.0
+    masked_cycles: float = 13.0
     cores: int = 1
     thread_cycles: float = 30_000.0
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from compiler_dojo.envs.loops.jit import Target
-
 from compiler_dojo.envs.loops.emitter import Emitter, Value
+from compiler_dojo.envs.loops.jit import Target
 from compiler_dojo.envs.loops.nest import Nest
 
 IR_TYPES = {"float32": ("float", "f32"), "float64": ("double", "f64")}

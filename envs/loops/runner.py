@@ -12,9 +12,10 @@ import numpy.typing as npt
 
 from compiler_dojo.envs.loops.codegen import Code, generate
 from compiler_dojo.envs.loops.jit import CompiledKernel, Jit, Target, find_target
-from compiler_dojo.envs.loops.measure import Protocol, Timing, shared_team, time_kernel
+from compiler_dojo.envs.loops.measure import Protocol, Timing, time_kernel
 from compiler_dojo.envs.loops.nest import Nest
 from compiler_dojo.envs.loops.reference import random_arrays
+from compiler_dojo.envs.loops.team import shared_team
 from compiler_dojo.envs.loops.workload import Workload
 
 Array = npt.NDArray[Any]

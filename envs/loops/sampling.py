@@ -102,9 +102,7 @@ def _vector_axis(workload: Workload, rng: np.random.Generator) -> str:
     return axes[int(rng.integers(len(axes)))]
 
 
-def _tile(
-    workload: Workload, vector: str, lanes: int, registers: int, rng: np.random.Generator
-) -> dict[str, int]:
+def _tile(workload: Workload, vector: str, lanes: int, registers: int, rng: np.random.Generator) -> dict[str, int]:
     """Extents of every axis in the register tile: all of a reduction axis, and what fits of the others."""
     extents = dict.fromkeys(workload.sizes, 1)
     extents |= {axis: workload.sizes[axis] for axis in workload.reduction_axes}

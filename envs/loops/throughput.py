@@ -20,14 +20,19 @@ Pieces = Sequence[tuple[tuple[int, int], ...]]
 
 
 class CoreCycles(NamedTuple):
-    """Cycles by what they are spent on; all but the last two overlap with each other."""
+    """Cycles by what they are spent on.
+
+    Of the first five the longest counts, for each shape of tile by itself: ``bound`` is the sum. The others come on top.
+    """
 
     fma: float
     loads: float
     stores: float
     frontend: float
     latency: float
+    bound: float
     horizontal: float
+    masked: float
     loops: float
 
 
@@ -126,15 +131,19 @@ def core_cycles(nest: Nest, tile: int, machine: Machine, target: Target) -> Core
             kinds = [(many * count, (*box, width)) for many, box in kinds for width, count in widths]
         else:
             rounds *= pieces
-            steps *= sum([count * -(-extent // lanes) for extent, count in cut]) if axis == vector else size
+            steps *= _vector_steps(nest, axis, lanes) if axis == vector else size
             kinds = [(many, (*box, 1)) for many, box in kinds]
     chained = tile > 0 and nest.loops[tile - 1].axis not in workload.output.axes
     reads = _reads(
-        workload, vector, frozenset([pack.operand for pack in nest.packs]), lanes, machine.line_bytes // workload.item_bytes
+        workload,
+        vector,
+        frozenset([pack.operand for pack in nest.packs]),
+        lanes,
+        machine.line_bytes // workload.item_bytes,
     )
     per_visit = steps / rounds
     inner = max(1, round(_innermost_trips(nest, tile, lanes)))
-    fma = loads = stores = uops = latency = horizontal = 0.0
+    fma = loads = stores = frontend = latency = bound = horizontal = 0.0
     for many, box in kinds:
         accumulators = math.prod(box)
         operations: float = accumulators
@@ -175,24 +184,47 @@ def core_cycles(nest: Nest, tile: int, machine: Machine, target: Target) -> Core
             at_once = 1.0
         else:
             at_once = min(max(machine.window * runs / kind_uops, 1.0), 16.0)
-        fma += kind_fma
-        loads += kind_loads
-        stores += kind_stores
-        uops += kind_uops
-        latency += runs * chain / at_once
+        parts = (
+            kind_fma / machine.fma_per_cycle,
+            kind_loads / machine.loads_per_cycle,
+            kind_stores / machine.stores_per_cycle,
+            kind_uops / machine.uops_per_cycle,
+            runs * chain / at_once,
+        )
+        fma += parts[0]
+        loads += parts[1]
+        stores += parts[2]
+        frontend += parts[3]
+        latency += parts[4]
+        bound += max(parts)
         horizontal += runs * accumulators * (sets - 1) / machine.fma_per_cycle
         if not across:
             horizontal += runs * accumulators * machine.horizontal_cycles * math.log2(lanes)
+    # a vector that was stored under a mask is not forwarded to a load that overlaps it
+    part_filled = 0.0
+    if across:
+        cut = boxes(sizes[vector], steps_of[vector])
+        pieces = sum([count for _, count in cut])
+        if pieces > 1:
+            part_filled = sum([count for extent, count in cut if extent % lanes]) / pieces
     left = machine.mispredict_cycles if inner / max(1, unroll) > machine.predicted_trips else 0.0
     return CoreCycles(
-        fma / machine.fma_per_cycle,
-        loads / machine.loads_per_cycle,
-        stores / machine.stores_per_cycle,
-        uops / machine.uops_per_cycle,
+        fma,
+        loads,
+        stores,
+        frontend,
         latency,
+        bound,
         horizontal,
+        visits * (1 - 1 / rounds) * part_filled * machine.masked_cycles,
         visits * (machine.visit_cycles + left),
     )
+
+
+def _vector_steps(nest: Nest, axis: str, lanes: int) -> int:
+    """Vectors that a reduction axis is summed in, the partly filled ones included."""
+    steps = tuple(loop.step for loop in nest.loops if loop.axis == axis and loop.step > 1)
+    return sum(count * -(-extent // lanes) for extent, count in boxes(nest.workload.sizes[axis], steps))
 
 
 def _innermost_trips(nest: Nest, tile: int, lanes: int) -> float:

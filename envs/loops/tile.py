@@ -5,9 +5,8 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 
-from compiler_dojo.envs.loops.jit import Target
-
 from compiler_dojo.envs.loops.emitter import Value
+from compiler_dojo.envs.loops.jit import Target
 from compiler_dojo.envs.loops.memory import Layout, Memory
 from compiler_dojo.envs.loops.nest import Nest
 
@@ -117,12 +116,14 @@ class Tile:
         return self.nest.loops[position].step
 
     def _stride(self, layout: Layout, position: int) -> int:
-        return layout.strides[position] // self.nest.loops[position].step * self._step(position)
+        if position == len(self.nest.loops) - 1 and not self.memory.across:
+            return layout.strides[position] * self.memory.lanes
+        return layout.strides[position]
 
     def _reduce(self, number: int, extents: Extents, inputs: list[Layout], sums: list[Value]) -> list[Value]:
         """The reduction loops from a number on; ``sums`` has every accumulator, ``sets`` times over."""
         if number == len(self.reductions):
-            return self._step_of(extents, inputs, sums, 0, self.memory.lanes)
+            return self._step_of(extents, inputs, sums, 0, 1)
         emit, position = self.emit, self.reductions[number]
         axis, step = self.nest.loops[position].axis, self._step(position)
         trips, rest = self._trips(position, extents)

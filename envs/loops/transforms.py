@@ -4,8 +4,8 @@ The examples transform ``mk,kn->mn`` with m, k, n = 96, 128, 256. Depths (of the
 loops outside; a transformation keeps them between the same loops. So a split outside a depth adds one to it and a
 split inside leaves it alone, and an interchange of the two loops around a depth leaves the number alone.
 
-All raise IllegalScheduleError also when the new nest would have more loops than LoopTune's trees, an outermost loop that
-its threads cannot share, or a reduction loop too short for the unrolling.
+All raise IllegalScheduleError also when the new nest would have more loops than LoopTune's trees, an outermost loop
+that its threads cannot share, or a reduction loop too short for the unrolling.
 """
 
 from __future__ import annotations
@@ -328,10 +328,12 @@ def parallel(nest: Nest, threads: int) -> Nest:
 def _changed(nest: Nest, **changes: Any) -> Nest:
     """The nest with other attributes, if it is still one that can be run."""
     new = replace(nest, **changes)
-    if tree_size(new) > MOST_LOOPS:
+    if len(new.loops) + len(new.write) > MOST_LOOPS and tree_size(new) > MOST_LOOPS:
         raise IllegalScheduleError(f"the nest would have {tree_size(new)} loops; it has at most {MOST_LOOPS}")
     axes = new.workload.reduction_axes
     if new.threads > 1:
+        if new.tile == 0:
+            raise IllegalScheduleError("all loops would be in the register tile: none is left for threads to divide")
         axis, iterations = new.loops[0].axis, -(-new.extent(0) // new.loops[0].step)
         if axis in axes:
             raise IllegalScheduleError(
@@ -342,7 +344,7 @@ def _changed(nest: Nest, **changes: Any) -> Nest:
             raise IllegalScheduleError(
                 f"the outermost loop would have {iterations} iterations: too few for {new.threads} threads"
             )
-    if new.unroll > 1:
+    if new.unroll:
         position = max((index for index, loop in enumerate(new.loops) if loop.axis in axes), default=None)
         steps = 0 if position is None else new.extent(position)
         if new.unroll > steps:

@@ -8,6 +8,7 @@ from test_actions import checked_mask
 from compiler_dojo.envs.errors import IllegalScheduleError
 from compiler_dojo.envs.loops.actions import State
 from compiler_dojo.envs.loops.full_actions import TILES, FullActions, VectorUnit, plan_tiles
+from compiler_dojo.envs.loops.legality import check_nest
 from compiler_dojo.envs.loops.transforms import tree_size
 
 AVX512, AVX2, NEON = VectorUnit(64, 32), VectorUnit(32, 16), VectorUnit(16, 32)
@@ -50,12 +51,7 @@ def test_product_of_1024__takes_nine_actions() -> None:
 
 def test_product_on_avx2__takes_the_tile_that_fits_16_registers() -> None:
     assert built("tile_6x2 swap_down block_sum_256 pack_1", 512, 512, 512, actions=FullActions(AVX2)) == (
-        "k 0:512:256\n"
-        "  n 0:512:16\n"
-        "    pack B[k:256, n:16]\n"
-        "    m 0:512:6\n"
-        "      k 0:256\n"
-        "        tile C[m:6, n:16]"
+        "k 0:512:256\n  n 0:512:16\n    pack B[k:256, n:16]\n    m 0:512:6\n      k 0:256\n        tile C[m:6, n:16]"
     )
 
 
@@ -181,4 +177,5 @@ def test_random_walk__keeps_masks_true(workload) -> None:
         for _ in range(20):
             state = ACTIONS.apply(state, int(draw.choice(checked_mask(ACTIONS, state).nonzero()[0])))
             assert tree_size(state.nest) <= 10
+            check_nest(state.nest)
             assert state.cursor == 0 or state.cursor < (state.nest.tile or len(state.nest.loops))

@@ -116,7 +116,7 @@ def test_tolerance__holds_for_float32_sums_in_any_order_and_shows_a_missing_term
 
 def test_interpret__gives_exactly_what_evaluate_gives(make_nest) -> None:
     rng = np.random.default_rng(6)
-    for _ in range(150):
+    for _ in range(100):
         workload = random_workload(rng, 3_000)
         nest = make_nest(workload, rng)
         _, *arrays = exact_arrays(workload, rng)

@@ -7,12 +7,11 @@ from itertools import zip_longest
 from pathlib import Path
 
 import pytest
+from making_nests import contraction, convolution, nest, product, short
 
 from compiler_dojo.envs.errors import IllegalScheduleError
 from compiler_dojo.envs.loops import transforms
 from compiler_dojo.envs.loops.nest import Nest, Pack, start_nest
-
-from making_nests import contraction, convolution, nest, product, short
 
 GOLDEN = Path(__file__).with_name("transforms.txt")
 START = start_nest(product(96, 128, 256))
@@ -172,6 +171,10 @@ ILLEGAL: dict[str, tuple[Callable[[], Nest], str]] = {
     "no thread": (lambda: transforms.parallel(START, 0), "one thread or more, got 0"),
     "threads that sum": (lambda: transforms.parallel(transforms.interchange(START, 0), 2), "write the same elements"),
     "a sum under threads": (lambda: transforms.interchange(transforms.parallel(START, 2), 0), "make an output axis"),
+    "threads in a tile": (
+        lambda: transforms.register_tile(transforms.parallel(START, 2), {"m": 96, "n": 256}),
+        "none is left for threads to divide",
+    ),
     "many threads": (lambda: transforms.parallel(TILED, 13), "12 iterations: too few for 13 threads"),
 }
 
