@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from compiler_dojo.envs.errors import DojoError
 from compiler_dojo.envs.loops.measure import cpu_model, measured_peak
@@ -236,6 +235,8 @@ def one_thread() -> Iterator[None]:
     Raises:
         ThreadsError: a product of matrices still takes more than one thread.
     """
+    from threadpoolctl import threadpool_limits
+
     # a BLAS can be limited once it is loaded
     with contextlib.suppress(ImportError):
         importlib.import_module("scipy.linalg.cython_blas")
