@@ -13,7 +13,6 @@ import pytest
 from guarded import run_guarded
 from writing_kernels import add_kernel, lanes_of, product_kernel
 
-import compiler_dojo
 from compiler_dojo.envs.errors import (
     InvalidConfigError,
     InvalidProgramError,
@@ -238,7 +237,7 @@ void *LLVMContextCreate(void) {{ return 0; }}
 
 
 def test_jit__needs_a_libllvm_with_orc(run_python, tmp_path: Path) -> None:
-    header = Path(compiler_dojo.__path__[0]) / "envs/llvm/native/src/llvm_c.h"
+    header = Path(__file__).resolve().parents[3] / "envs/llvm/native/src/llvm_c.h"
     table = header.read_text().split("#define LLVM_C_FUNCTIONS(X)")[1].split("#define LLVM_C_OPTIONAL(X)")[0]
     names = set(re.findall(r"X\([^,()]+, (\w+),", table)) - {"ContextCreate"}
     source, path = tmp_path / "stub.c", tmp_path / "libLLVM.so"
