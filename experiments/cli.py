@@ -302,7 +302,9 @@ def tune(
     threads: Annotated[int, typer.Option(min=1, help="That compute together at most.")] = 1,
     seconds: Annotated[float, typer.Option(min=0.01, help="For compiling and measuring candidates.")] = 0.5,
     measurements: Annotated[int, typer.Option(min=1, help="Candidates that are measured at most.")] = 20,
-    agent: Annotated[str, typer.Option(help="What proposes candidates.")] = "heuristics",
+    agent: Annotated[
+        str, typer.Option(help="Who proposes candidates: heuristics, script, start, a policy or run folder.")
+    ] = "heuristics",
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Folder for a shared library, its C header, and more.")
     ] = None,

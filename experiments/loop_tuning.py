@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from compiler_dojo.envs.errors import InvalidConfigError, did_you_mean
+from compiler_dojo.envs.errors import InvalidConfigError, InvalidRecordError, did_you_mean
 from compiler_dojo.envs.loops.c_library import check_name, default_name, find_linker
 from compiler_dojo.envs.loops.heuristics import candidates
 from compiler_dojo.envs.loops.kernel_cache import KernelCache
@@ -20,6 +22,10 @@ from compiler_dojo.envs.loops.runner import Runner
 from compiler_dojo.envs.loops.targets import Target
 from compiler_dojo.envs.loops.tuning import Schedule
 from compiler_dojo.envs.loops.workload import ITEM_BYTES, Workload
+from compiler_dojo.experiments.agents import AGENT, POLICY, SHIPPED, UnknownAgentError
+from compiler_dojo.experiments.config import from_mapping
+from compiler_dojo.experiments.loop_agents import SAMPLES, propose, shipped_loop_agents
+from compiler_dojo.experiments.loop_config import LoopEnvConfig
 from compiler_dojo.experiments.loop_own import SCHEDULES
 
 HEURISTICS = "heuristics"
@@ -95,23 +101,67 @@ def read_workload(words: Sequence[str], dtype: str | None) -> Workload:
     return parse_text(f"{text} {dtype}" if dtype and "=" in text else text)
 
 
-def find_schedule(agent: str) -> Schedule:
-    """What proposes candidates, by name.
+class Proposer(NamedTuple):
+    """Who proposes candidates.
+
+    Attributes:
+        name: for people.
+        version: for the cache: the name, and for a policy a hash of its files.
+        schedule: proposes them.
+    """
+
+    name: str
+    version: str
+    schedule: Schedule
+
+
+def find_proposer(agent: str) -> Proposer:
+    """Who is meant by a name or a path: the heuristics, a schedule that needs no training, or a trained policy.
 
     Raises:
-        InvalidConfigError: there is no such agent.
+        UnknownAgentError: there is no such agent.
+        InvalidRecordError: a folder that does not hold a policy for loops.
     """
     if agent == HEURISTICS:
-        return candidates
-    if agent not in SCHEDULES:
-        known = did_you_mean(agent, [HEURISTICS, *SCHEDULES])
-        raise InvalidConfigError(f"no agent for loops is called {agent!r}; {known}")
-    choose = SCHEDULES[agent]
+        return Proposer(agent, agent, candidates)
+    if agent in SCHEDULES:
+        return Proposer(agent, agent, _single(agent))
+    path = SHIPPED / agent if agent in shipped_loop_agents() else Path(agent)
+    for folder in (path, path / AGENT):
+        if (folder / POLICY).is_file():
+            return Proposer(path.name, f"{path.name} {_hash(folder)}", _policy_schedule(folder))
+    known = did_you_mean(agent, [HEURISTICS, *SCHEDULES, *shipped_loop_agents()])
+    raise UnknownAgentError(f"no agent {agent!r}: expected a run folder, a policy folder, or {known}")
 
-    def propose(workload: Workload, target: Target, threads: int) -> list[Nest]:
-        return [choose(workload).with_(threads=threads)]
 
-    return propose
+def _single(name: str) -> Schedule:
+    def propose_one(workload: Workload, target: Target, threads: int) -> list[Nest]:
+        return [SCHEDULES[name](workload)]
+
+    return propose_one
+
+
+def _policy_schedule(folder: Path) -> Schedule:
+    """The nests on the way of a policy's rollouts, those first that its environment's reward rates highest."""
+    from compiler_dojo.agents.mlp import MlpPolicy
+
+    try:
+        policy, description = MlpPolicy.load(folder)
+        config = from_mapping(LoopEnvConfig, description["env"], "env.")
+    except (ValueError, KeyError, OSError) as error:
+        raise InvalidRecordError(f"{folder / POLICY} does not describe a policy for loops: {error}") from error
+
+    def propose_rollouts(workload: Workload, target: Target, threads: int) -> list[Nest]:
+        env = dataclasses.replace(config, target=target.name, threads=threads).make([workload])
+        observation, _ = env.reset(seed=0)
+        return [proposal.nest for proposal in propose(env, observation, policy.with_seed(0), SAMPLES)]
+
+    return propose_rollouts
+
+
+def _hash(folder: Path) -> str:
+    files = sorted(path for path in folder.iterdir() if path.is_file())
+    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:16]
 
 
 def tune_workload(
@@ -141,11 +191,12 @@ def tune_workload(
         advance: called after each candidate, with their number and the best GFLOP/s so far.
 
     Raises:
-        InvalidConfigError: an agent, target, name or number that makes no sense.
+        UnknownAgentError: there is no such agent.
+        InvalidConfigError: a target, name or number that makes no sense.
         IllegalScheduleError: no code can be generated for any candidate.
         ToolchainError: files are to be written and there is no linker.
     """
-    schedule = find_schedule(agent)
+    proposer = find_proposer(agent)
     if name is not None and out is None:
         raise InvalidConfigError(f"--name {name} names the files of a folder: give -o too")
     if out is not None:
@@ -162,10 +213,19 @@ def tune_workload(
         advance(count, best)
 
     tuning = tuned(
-        workload, runner, threads, seconds, measurements, schedule, agent, KernelCache(), force, advance=report
+        workload,
+        runner,
+        threads,
+        seconds,
+        measurements,
+        proposer.schedule,
+        proposer.version,
+        KernelCache(),
+        force,
+        report,
     )
     kernel = Kernel(tuning.nest, runner, tuning)
     peak = measured_peak(runner.target, workload.dtype, threads)
     if peak < tuning.gflops:  # it was measured while something else was running
         peak = measured_peak(runner.target, workload.dtype, threads, again=True)
-    return Tuned(kernel, agent, threads, peak, kernel.save(out, name) if out is not None else [])
+    return Tuned(kernel, proposer.name, threads, peak, kernel.save(out, name) if out is not None else [])

@@ -20,7 +20,7 @@ SET = "bundled/simulation"
 
 
 @pytest.mark.parametrize(
-    "command", ["doctor", "train", "evaluate", "validate", "fuzz", "reduce", "bench env", "bench programs"]
+    "command", ["doctor", "train", "evaluate", "validate", "tune", "fuzz", "reduce", "bench env", "bench programs"]
 )
 def test_help__of_every_command_shows_an_example(dojo: Dojo, command: str) -> None:
     for option in ("--help", "-h"):
