@@ -28,6 +28,9 @@ STREAMED_BLOCKS = (8, 32)
 ROW_BLOCKS = (192,)
 """Rows whose part of a block stays in the second-level cache."""
 
+ALIKE = 0.9
+"""Share of the best estimate from which on nests are taken to be alike: the model is not more exact than that."""
+
 MOST_TILES = 8
 MOST_STRUCTURES = 10
 MOST_VECTORS = 6
@@ -82,10 +85,26 @@ def candidates(workload: Workload, target: Target, threads: int = 1) -> list[Nes
             found[f"{vector} {structure}"] = nests
     if alone:
         found["alone"] = sorted(alone, key=lambda nest: -cost.gflops(nest))[:1]
-    # the best of each structure, then the second best: what the model is wrong about differs between structures
-    ranked = sorted(found.values(), key=lambda nests: -cost.gflops(nests[0]))
-    rounds = itertools.chain.from_iterable(itertools.zip_longest(*ranked))
-    return list({nest.key: nest for nest in rounds if nest is not None}.values())
+    return _spread(sorted(found.values(), key=lambda nests: -cost.gflops(nests[0])), cost)
+
+
+def _spread(families: list[list[Nest]], cost: AnalyticalCost) -> list[Nest]:
+    """Nests of families that differ in their tiles, so that the first ones differ in both.
+
+    What the model rates alike comes in this order: the best tile of the first family, the second of the second, and so
+    on. Others follow by their rating.
+    """
+    limit = ALIKE * cost.gflops(families[0][0])
+    alike = [[nest for nest in nests if cost.gflops(nest) >= limit] for nests in families]
+    alike = [nests for nests in alike if nests]
+    order = [
+        nests[(number + shift) % len(nests)]
+        for shift in range(max(map(len, alike)))
+        for number, nests in enumerate(alike)
+        if shift < len(nests)
+    ]
+    others = sorted(itertools.chain.from_iterable(families), key=lambda nest: -cost.gflops(nest))
+    return list({nest.key: nest for nest in (*order, *others)}.values())
 
 
 def _promising(workload: Workload, target: Target, cost: AnalyticalCost) -> dict[str, list[RegisterTile]]:
@@ -127,13 +146,16 @@ def register_tiles(workload: Workload, target: Target, vector: str) -> list[Regi
     across = vector in workload.output.axes
     most = -(-sizes[vector] // lanes) if across else 1
     tiles: dict[RegisterTile, None] = {}
-    widths = range(1, min(most, MOST_VECTORS) + 1) if rows else [n for n in (1, 2, 4, 8, 12) if n < 2 * most]
+    # a tile of one vector loads an element for every multiply-add where an input is broadcast
+    broadcast = any(vector not in item.axes for item in workload.inputs)
+    least = min(most, 2) if across and broadcast else 1
+    widths = range(least, min(most, MOST_VECTORS) + 1) if rows else [n for n in (1, 2, 4, 8, 12) if n < 2 * most]
     for vectors in widths:
         own = ((vector, min(vectors * lanes, sizes[vector])),) if across else ()
         highest = max(1, (target.vector_registers - 1 - vectors) // vectors)
         for extents in _heights(rows, sizes, highest):
-            kept = tuple((axis, extent) for axis, extent in (*extents, *own) if extent > 1)
-            tiles[RegisterTile(vector, kept)] = None
+            kept = sorted((axis, extent) for axis, extent in (*extents, *own) if extent > 1)
+            tiles[RegisterTile(vector, tuple(kept))] = None
     return list(tiles)
 
 
@@ -149,16 +171,16 @@ def row_axes(workload: Workload, vector: str) -> list[str]:
 
 
 def _heights(rows: list[str], sizes: dict[str, int], highest: int) -> Iterator[tuple[tuple[str, int], ...]]:
+    """Extents of the rows: of one axis, and of another where all of the first leaves registers."""
     if not rows:
         yield ()
-        return
-    size = sizes[rows[0]]
-    for height in sorted(_even(size, highest), reverse=True):
-        first = (rows[0], height)
-        yield (first,)
-        if len(rows) > 1 and height == size and highest // height > 1:
-            for second in _even(sizes[rows[1]], highest // height):
-                yield first, (rows[1], second)
+    for first in rows:
+        second = next((axis for axis in rows if axis != first), None)
+        for height in sorted(_even(sizes[first], highest), reverse=True):
+            yield ((first, height),)
+            if second and height == sizes[first] and highest // height > 1:
+                for other in _even(sizes[second], highest // height):
+                    yield (first, height), (second, other)
 
 
 def _even(size: int, highest: int) -> set[int]:

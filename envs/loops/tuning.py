@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from compiler_dojo.envs.loops.measure import time_kernel
 from compiler_dojo.envs.loops.nest import Nest, start_nest
 from compiler_dojo.envs.loops.runner import RunnableKernel, Runner
 from compiler_dojo.envs.loops.targets import Target
-from compiler_dojo.envs.loops.team import Protocol, Timing
+from compiler_dojo.envs.loops.team import Protocol, Timing, summarize
 from compiler_dojo.envs.loops.workload import Workload
 
 Schedule = Callable[[Workload, Target, int], Iterable[Nest]]
@@ -23,8 +24,14 @@ SIFTING = 0.65
 START_SHARE = 8
 """The start nest runs one of so many parts first, for it can be a hundred times slower than the others."""
 
-NOISE = 1.5
-"""A candidate that took longer than this times the best, in brief measurements, is not measured again."""
+SLOWER = 3.0
+"""A candidate that takes so many times as long as the best is not measured again: no disturbance is that strong."""
+
+SAMPLE_SECONDS = 2e-4
+"""Least length of a sample."""
+
+MOST_PASSES = 20
+"""Samples of each candidate in a round at most: on a quiet machine they agree long before the time is over."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +40,7 @@ class Tuning:
 
     Attributes:
         nest: the fastest that was measured.
-        timing: its best and its median sample over all rounds.
+        timing: over all samples of it.
         measurements: nests that were compiled and timed.
         seconds: time for everything: candidates, compilation, measurements.
         start: the start nest's timing, of one sample; None when it was not worth running it in full.
@@ -89,13 +96,21 @@ class _Entrant:
     """A candidate and the samples of it so far."""
 
     def __init__(self, nest: Nest, kernel: RunnableKernel, timing: Timing) -> None:
-        self.nest, self.kernel, self.timing = nest, kernel, timing
+        self.nest, self.kernel = nest, kernel
+        self._samples = [timing.best_seconds]
+        self._runs = timing.runs
 
     def add(self, timing: Timing) -> None:
-        kept = self.timing
-        best = min(kept.best_seconds, timing.best_seconds)
-        # the later, more precise round describes the usual run
-        self.timing = timing._replace(best_seconds=best, runs=kept.runs + timing.runs)
+        self._samples.append(timing.best_seconds)
+        self._runs += timing.runs
+
+    @property
+    def timing(self) -> Timing:
+        return summarize(self._samples, self._runs)
+
+    @property
+    def best(self) -> float:
+        return min(self._samples)
 
 
 class _Tuner:
@@ -144,7 +159,7 @@ class _Tuner:
             kernel = self.runner.compile(nest)
         except IllegalScheduleError:
             return
-        timing = kernel.time(self.arrays, self._protocol(nest, 2e-4, 3, warmup=1))
+        timing = kernel.time(self.arrays, self._protocol(nest, SAMPLE_SECONDS, 1, warmup=1))
         entrants.append(_Entrant(nest, kernel, timing))
         self.advance(len(entrants), nest, self.workload.flops / timing.best_seconds / 1e9)
 
@@ -156,26 +171,36 @@ class _Tuner:
             whole = kernel.code.iterations
             part = -(-whole // START_SHARE)
             timing = time_kernel(kernel.compiled, self.arrays, kernel.code.workspace_bytes, part, protocol)
-            best = min(entrant.timing.best_seconds for entrant in entrants)
-            if part < whole and timing.best_seconds * whole / part > 2 * NOISE * best:
+            best = min(entrant.best for entrant in entrants)
+            if part < whole and timing.best_seconds * whole / part > SLOWER * best:
                 return None
-        timing = kernel.time(self.arrays, self._protocol(nest, 2e-4, 3, warmup=1))
+        timing = kernel.time(self.arrays, self._protocol(nest, SAMPLE_SECONDS, 1, warmup=1))
         entrants.append(_Entrant(nest, kernel, timing))
         return timing
 
     def _halve(self, entrants: list[_Entrant]) -> _Entrant:
-        """Measure the better half again, with samples twice as long, until one is left or the time is over."""
-        length = 5e-4
-        while len(entrants) > 1:
-            entrants.sort(key=lambda entrant: entrant.timing.best_seconds)
-            limit = NOISE * entrants[0].timing.best_seconds
-            entrants = [
-                entrant for entrant in entrants[: -(-len(entrants) // 2)] if entrant.timing.best_seconds <= limit
-            ]
-            for _ in range(2):  # in turn: what disturbs one disturbs the others
+        """Measure all again, then the better half, and so on: until one is left or the time is over.
+
+        Every round has the same time, in which those that are left are measured in turn: what disturbs one disturbs
+        the others.
+        """
+        rounds = max(1, math.ceil(math.log2(len(entrants))))
+        share = (1 - self._spent()) / rounds
+        for number in range(rounds):
+            end = 1 - share * (rounds - number - 1)
+            entrants = self._better(entrants, SLOWER)
+            for _ in range(MOST_PASSES):
                 for entrant in entrants:
-                    entrant.add(entrant.kernel.time(self.arrays, self._protocol(entrant.nest, length, 3)))
-                    if self._spent() > 1:
-                        return min(entrants, key=lambda entrant: entrant.timing.best_seconds)
-            length *= 2
+                    if self._spent() >= 1:
+                        break
+                    entrant.add(entrant.kernel.time(self.arrays, self._protocol(entrant.nest, SAMPLE_SECONDS, 1)))
+                if self._spent() >= end:
+                    break
+            entrants = self._better(entrants)[: -(-len(entrants) // 2)]
         return entrants[0]
+
+    def _better(self, entrants: list[_Entrant], factor: float = math.inf) -> list[_Entrant]:
+        """Entrants by their best sample, without those that take some times longer than the first."""
+        ranked = sorted(entrants, key=lambda entrant: entrant.best)
+        limit = factor * ranked[0].best
+        return [entrant for entrant in ranked if entrant.best <= limit]
