@@ -1,4 +1,4 @@
-"""Measuring random loop nests, fitting the learned cost model to them, and how well cost models agree with the clock."""
+"""Measuring random loop nests, fitting the learned cost model to them, and comparing cost models with the clock."""
 
 from __future__ import annotations
 
@@ -89,7 +89,9 @@ class Measurement:
 def training_workloads(count: int, split: str = "train", seed: int = 0) -> tuple[Workload, ...]:
     """Workloads drawn from the sets that cost models are fitted on, equally many from each as far as there are."""
     rng = np.random.default_rng(seed)
-    queues = [[members[i] for i in rng.permutation(len(members))] for members in (SETS[s](split) for s in TRAINING_SETS)]
+    queues = [
+        [members[i] for i in rng.permutation(len(members))] for members in (SETS[s](split) for s in TRAINING_SETS)
+    ]
     drawn: list[Workload] = []
     while len(drawn) < count and any(queues):
         drawn += [queue.pop() for queue in queues if queue]
@@ -139,7 +141,9 @@ def collect(
                     continue
                 if time.monotonic() > end:
                     break
-                nest = sample_nest(workloads[index % len(workloads)], runner.target, np.random.default_rng((seed, index)))
+                nest = sample_nest(
+                    workloads[index % len(workloads)], runner.target, np.random.default_rng((seed, index))
+                )
                 item = _measure(index, nest, runner, reference, attempts)
                 if known is None or item.calm > known.calm:
                     done[index] = item
@@ -285,7 +289,7 @@ def rank_correlation(one: npt.ArrayLike, other: npt.ArrayLike) -> float:
     ranks = [_ranks(np.asarray(values)) for values in (one, other)]
     if any(np.ptp(values) == 0 for values in ranks):
         return 0.0
-    return float(np.corrcoef(*ranks)[0, 1])
+    return float(np.corrcoef(ranks[0], ranks[1])[0, 1])
 
 
 def _ranks(values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
