@@ -14,9 +14,9 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from compiler_dojo.envs.loops.costs import AnalyticalCost
+from compiler_dojo.envs.loops.transforms import can_pack
 from compiler_dojo.envs.loops.nest import Loop, Nest, Pack, start_nest
 from compiler_dojo.envs.loops.targets import Target
-from compiler_dojo.envs.loops.transforms import can_pack
 from compiler_dojo.envs.loops.workload import Workload
 
 REDUCTION_BLOCKS = (128, 256, 512)
@@ -158,7 +158,8 @@ def _family(workload: Workload, target: Target, vector: str, cost: AnalyticalCos
     speed = {item: cost.gflops(_build(workload, tiles[0], item)) for item in structures}
     structures.sort(key=lambda item: -speed[item])
     return [
-        _build(workload, tile, structure) for structure, tile in itertools.product(structures[:MOST_STRUCTURES], tiles)
+        _build(workload, tile, structure)
+        for structure, tile in itertools.product(structures[:MOST_STRUCTURES], tiles)
     ]
 
 
