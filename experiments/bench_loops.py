@@ -58,6 +58,9 @@ class Entry:
         median_seconds: median of the samples.
         gflops: at the median.
         intensity: floating-point operations per byte, if every operand is moved once.
+        threads: that ran it.
+        cpus: that this process had while it was timed, median of the samples: fewer than ``threads`` if others used
+            the machine, which then slowed it down. 0 for a peer in a process of its own, where it is not known.
     """
 
     group: str
@@ -71,6 +74,8 @@ class Entry:
     median_seconds: float = 0.0
     gflops: float = 0.0
     intensity: float = 0.0
+    threads: int = 1
+    cpus: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -199,8 +204,9 @@ def _prepare(peer: Peer, workload: Workload, operands: Sequence[Array]) -> Prepa
     return kernel
 
 
-def _time_in_turn(kernels: Mapping[str, PreparedKernel], settings: Settings) -> dict[str, list[float]]:
-    samples: dict[str, list[float]] = {name: [] for name in kernels}
+def _time_in_turn(kernels: Mapping[str, PreparedKernel], settings: Settings) -> dict[str, list[tuple[float, float]]]:
+    """Seconds per evaluation, and CPUs in use, of every sample."""
+    samples: dict[str, list[tuple[float, float]]] = {name: [] for name in kernels}
     names = list(kernels)
     for kernel in kernels.values():
         kernel.sample(settings.min_seconds / 4)
@@ -208,12 +214,19 @@ def _time_in_turn(kernels: Mapping[str, PreparedKernel], settings: Settings) -> 
         first = repeat % max(len(names), 1)
         for name in names[first:] + names[:first]:
             with pinned() if kernels[name].threads == 1 else contextlib.nullcontext():
-                samples[name].append(kernels[name].sample(settings.min_seconds))
+                samples[name].append(_sample(kernels[name], settings.min_seconds))
     return samples
 
 
-def _filled(entry: Entry, kernel: PreparedKernel, samples: Sequence[float], flops: int) -> Entry:
-    median = statistics.median(samples)
+def _sample(kernel: PreparedKernel, min_seconds: float) -> tuple[float, float]:
+    wall, busy = time.perf_counter(), time.process_time()
+    seconds = kernel.sample(min_seconds)
+    return seconds, (time.process_time() - busy) / (time.perf_counter() - wall)
+
+
+def _filled(entry: Entry, kernel: PreparedKernel, samples: Sequence[tuple[float, float]], flops: int) -> Entry:
+    seconds = [sample[0] for sample in samples]
+    median = statistics.median(seconds)
     return Entry(
         entry.group,
         entry.workload,
@@ -221,10 +234,12 @@ def _filled(entry: Entry, kernel: PreparedKernel, samples: Sequence[float], flop
         clock=kernel.clock,
         how=kernel.how,
         tuning_seconds=kernel.tuning_seconds,
-        best_seconds=min(samples),
+        best_seconds=min(seconds),
         median_seconds=median,
         gflops=flops / median / 1e9,
         intensity=entry.intensity,
+        threads=kernel.threads,
+        cpus=statistics.median(sample[1] for sample in samples) if kernel.in_process else 0.0,
     )
 
 
@@ -240,7 +255,11 @@ def one_thread() -> Iterator[None]:
     # a BLAS can be limited once it is loaded
     with contextlib.suppress(ImportError):
         importlib.import_module("scipy.linalg.cython_blas")
-    with threadpool_limits(1):
+    limits: contextlib.AbstractContextManager[object] = contextlib.nullcontext()
+    # without threadpoolctl the environment's setting has to do, and is checked all the same
+    with contextlib.suppress(ImportError):
+        limits = importlib.import_module("threadpoolctl").threadpool_limits(1)
+    with limits:
         check_one_thread()
         yield
 
@@ -260,7 +279,7 @@ def check_one_thread() -> None:
     if every - own > MOST_OTHER_THREADS * every:
         raise ThreadsError(
             f"a product of matrices should run in one thread, but others took {(every - own) / every:.0%} of its CPU "
-            "time: set OPENBLAS_NUM_THREADS=1 and OMP_NUM_THREADS=1"
+            "time: `pip install threadpoolctl`, or set OPENBLAS_NUM_THREADS=1 and OMP_NUM_THREADS=1"
         )
 
 

@@ -17,6 +17,9 @@ from compiler_dojo.experiments.statistics import Interval, bootstrap_geomean, ge
 LOOPTUNE, FULL = "looptune", "full"
 """Names under which the agents of the two action sets appear among the peers."""
 
+LEAST_CPU_SHARE = 0.95
+"""Of the CPUs that a kernel has threads for; below it others used the machine, and the figures are disturbed."""
+
 MOST_ROWS = 30
 """Workloads that are listed one by one."""
 
@@ -43,6 +46,8 @@ def report(results: Results, console: Console) -> None:
         console.print(workload_table(results))
     console.print(peer_table(results))
     console.print(conditions(results), soft_wrap=True, highlight=False)
+    if disturbance(results):
+        console.print(disturbance(results), style="yellow", soft_wrap=True, highlight=False)
     console.print(ratio_table(results))
     console.print(aim_table(results))
     for name, why in results.unavailable.items():
@@ -56,6 +61,19 @@ def conditions(results: Results) -> str:
         "Geometric means over workloads, at the median and at the best sample. Clock C: the timing loop is native; "
         "Python: each evaluation is called from Python, and that is part of its time. Tuning: choosing, compiling, "
         "and for MetaSchedule what it took when it was done."
+    )
+
+
+def disturbance(results: Results) -> str:
+    """Which kernels did not get the CPUs that they have threads for, or empty."""
+    known = [entry for entry in results.entries if entry.cpus]
+    disturbed = [entry for entry in known if entry.cpus < LEAST_CPU_SHARE * entry.threads]
+    if not disturbed:
+        return ""
+    least = min(entry.cpus / entry.threads for entry in disturbed)
+    return (
+        f"DISTURBED: in {len(disturbed)} of {len(known)} measurements others used the machine, and the kernel had as "
+        f"little as {least:.0%} of its CPUs. Medians are not to be trusted: measure again on an idle machine."
     )
 
 
@@ -77,7 +95,8 @@ def peer_table(results: Results) -> Table:
     """Each peer on each set: geometric means, tuning time, and how it is called."""
     settings = results.settings
     table = Table(
-        title=f"one thread, pinned, {settings.repeats} rounds in turn of samples of {settings.min_seconds * 1e3:g} ms",
+        title=f"one thread, pinned (xN: N threads), {settings.repeats} rounds in turn "
+        f"of samples of {settings.min_seconds * 1e3:g} ms",
     )
     for column in ("set", "peer", "clock", "GFLOP/s", "best", "of peak", "tuning s", "workloads"):
         table.add_column(column, justify="left" if column in ("set", "peer", "clock") else "right")
@@ -98,7 +117,7 @@ def peer_table(results: Results) -> Table:
                 good[0].clock,
                 f"{mean:.1f}",
                 f"{best:.1f}",
-                f"{mean / results.peak:.2f}",
+                f"{mean / results.peak / good[0].threads:.2f}",
                 f"{tuning:.3g}",
                 count,
             )

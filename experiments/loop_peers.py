@@ -39,6 +39,7 @@ class PreparedKernel:
         how: which call, order or schedule was chosen, in a few words.
         tuning_seconds: what choosing and compiling took.
         threads: that run it.
+        in_process: whether it runs in this process, so that its CPU time is known.
     """
 
     run: Callable[[], object]
@@ -47,6 +48,7 @@ class PreparedKernel:
     how: str
     tuning_seconds: float
     threads: int = 1
+    in_process: bool = True
 
 
 class Peer(Protocol):

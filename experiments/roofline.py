@@ -23,7 +23,7 @@ def draw_roofline(results: Results, path: Path) -> None:
     """Draw a point for every workload and peer; own peers are filled, others hollow.
 
     Args:
-        results: what was measured; failures are left out.
+        results: what was measured; failures, and kernels of several threads, are left out.
         path: the PNG file.
     """
     import matplotlib
@@ -31,7 +31,7 @@ def draw_roofline(results: Results, path: Path) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    good = [entry for entry in results.entries if not entry.error]
+    good = [entry for entry in results.entries if not entry.error and entry.threads == 1]
     figure, axes = pyplot.subplots(figsize=(9.5, 6.0), layout="constrained")
     low = min((entry.intensity for entry in good), default=1.0) / 2
     high = max((entry.intensity for entry in good), default=10.0) * 2

@@ -93,7 +93,8 @@ def interchange(nest: Nest, position: int) -> Nest:
     if position < shared_loops(nest):
         partner = _in_write(nest, position + 1)
         if partner is not None:
-            write = _exchanged(write, position, partner)
+            # between the two there may be loops of axes that the other nest does not have here: they stay inside
+            write = (*write[:position], write[partner], *write[position:partner], *write[partner + 1 :])
     return _changed(nest, loops=_exchanged(nest.loops, position, position + 1), write=write)
 
 

@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from compiler_dojo.envs.errors import IllegalScheduleError, InvalidConfigError
-from compiler_dojo.envs.loops.measure import Protocol, Timing, time_kernel
+from compiler_dojo.envs.loops.measure import time_kernel
 from compiler_dojo.envs.loops.nest import Nest, start_nest
 from compiler_dojo.envs.loops.runner import RunnableKernel, Runner
 from compiler_dojo.envs.loops.targets import Target
+from compiler_dojo.envs.loops.team import Protocol, Timing
 from compiler_dojo.envs.loops.workload import Workload
 
 Schedule = Callable[[Workload, Target, int], Iterable[Nest]]
@@ -72,16 +73,12 @@ def tune(
         advance: called after each first measurement, with their number, the nest and its GFLOP/s.
 
     Raises:
-        InvalidConfigError: no time or no measurements, or the target does not run here.
+        InvalidConfigError: no time or no measurements.
+        IllegalScheduleError: no code can be generated for any candidate, nor for the start nest.
     """
     if measurements < 1 or not seconds > 0:
         raise InvalidConfigError(
             f"tuning needs at least one measurement and some time, got {measurements} and {seconds} seconds"
-        )
-    if missing := runner.target.missing_features():
-        raise InvalidConfigError(
-            f"kernels for {runner.target.name} cannot be measured here, this machine lacks {', '.join(missing)}: "
-            "tune on one that has it, or take the cost model's choice (tune=False)"
         )
     return _Tuner(workload, runner, measurements, seconds, advance).run(candidates)
 

@@ -63,6 +63,10 @@ def play(env: LoopScheduleEnv, script: str) -> list[float]:
     return [float(env.step(name)[1]) for name in script.split()]
 
 
+def shown(value: object) -> str:
+    return str(value) if isinstance(value, str | int) else type(value).__name__
+
+
 @pytest.mark.parametrize(
     "settings",
     [
@@ -73,7 +77,7 @@ def play(env: LoopScheduleEnv, script: str) -> list[float]:
         {"actions": FULL, "observation": "looptune", "stop": False},
         {"workloads": "looptune:train+convolutions:train+mttkrp:train"},
     ],
-    ids=str,
+    ids=lambda arguments: ", ".join(f"{key} {shown(value)}" for key, value in arguments.items()) or "defaults",
 )
 def test_env__satisfies_gymnasium_with_no_warning(settings) -> None:
     env = gym.make("CompilerDojo/LoopSchedule-v0", **{"workloads": PRODUCT, "reward": ToyReward(), **settings})

@@ -28,7 +28,7 @@ from compiler_dojo.envs.loops.workload import Workload
 from compiler_dojo.envs.loops.workloads import parse, parse_text
 from compiler_dojo.experiments import bench_loops
 from compiler_dojo.experiments.bench_loops import Entry, Results, Settings, ThreadsError, measure, one_thread, usable
-from compiler_dojo.experiments.bench_loops_report import aims, ratio, report
+from compiler_dojo.experiments.bench_loops_report import aims, disturbance, ratio, report
 from compiler_dojo.experiments.loop_choice import choose_own, choose_peers, choose_workloads
 from compiler_dojo.experiments.loop_own import SCRIPT, OurPeer, scripted
 from compiler_dojo.experiments.loop_peer_blas import BlasPeer, as_product
@@ -363,15 +363,28 @@ def test_choose__names_what_is_near() -> None:
     assert [len(group) for group in choose_workloads(["looptune:test25", "mttkrp"], 3).values()] == [3, 3]
 
 
+def test_report__says_when_others_used_the_machine() -> None:
+    quiet = [dataclasses.replace(make_entry("full", 1.0), cpus=0.99), make_entry("metaschedule", 1.0)]
+    assert disturbance(make_results(quiet)) == ""
+    starved = dataclasses.replace(make_entry("full x2", 1.0), threads=2, cpus=1.0)
+    message = disturbance(make_results([*quiet, starved]))
+    assert message.startswith("DISTURBED: in 1 of 2 measurements")
+    assert "as little as 50% of its CPUs" in message
+
+
 def test_bench_loops__prints_tables_and_writes_json_and_picture(dojo: Dojo, tmp_path: Path) -> None:
+    # its rows do not fit one register tile, so that two threads have a loop to divide
+    product = "mk,kn->mn m=64 k=8 n=48 float32"
     picture, file = tmp_path / "roofline.png", tmp_path / "found.json"
     done = dojo(
         "bench",
         "loops",
         "--sets",
-        str(PRODUCT),
+        product,
         "--peers",
         "numpy,gcc,tvm",
+        "--agent",
+        "start",
         "--repeats",
         1,
         "--min-seconds",
@@ -384,12 +397,13 @@ def test_bench_loops__prints_tables_and_writes_json_and_picture(dojo: Dojo, tmp_
         picture,
     )
     assert done.status == 0, done.err
-    assert len(table_row(done.out, "mk,kn->mn m=9 k=7 n=11 float32")) == 7
+    assert len(table_row(done.out, product)) == 5
     assert "tvm was not measured: no interpreter with TVM was given" in done.out
     assert picture.read_bytes().startswith(b"\x89PNG")
     found = json.loads(file.read_text())
-    assert [entry["peer"] for entry in found["entries"]] == ["numpy", "gcc", "start", "script", "start x2", "script x2"]
+    assert [entry["peer"] for entry in found["entries"]] == ["numpy", "gcc", "start", "start x2"]
     assert not any(entry["error"] for entry in found["entries"])
+    assert [entry["threads"] for entry in found["entries"]] == [1, 1, 1, 2]
     assert all(entry["gflops"] > 0.0 for entry in found["entries"])
     assert set(found["bandwidths"]) == {"L1", "L2", "L3", "memory"}
     assert {aim["verdict"] for aim in found["aims"]} == {"not measured"}

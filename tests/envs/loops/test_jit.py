@@ -1,6 +1,7 @@
 """Kernels compiled from hand-written IR: what they compute, how they are closed, and what is said of wrong IR."""
 
 import gc
+import re
 import subprocess
 import threading
 from collections.abc import Callable
@@ -226,3 +227,22 @@ def test_jit__for_a_cpu_that_this_machine_is_not() -> None:
 def test_jit__for_an_architecture_that_llvm_does_not_know() -> None:
     with pytest.raises(InvalidProgramError, match="this libLLVM has no target for 'abacus-unknown-none'"):
         Jit(find_target()._replace(triple="abacus-unknown-none"))
+
+
+STUB = """
+void LLVMGetVersion(unsigned *major, unsigned *minor, unsigned *patch) {{ *major = 19; *minor = *patch = 0; }}
+void *LLVMContextCreate(void) {{ return 0; }}
+{empty}
+"""
+
+
+def test_jit__needs_a_libllvm_with_orc(run_python, tmp_path: Path) -> None:
+    header = Path(__file__).resolve().parents[3] / "envs/llvm/native/src/llvm_c.h"
+    table = header.read_text().split("#define LLVM_C_FUNCTIONS(X)")[1].split("#define LLVM_C_OPTIONAL(X)")[0]
+    names = set(re.findall(r"X\([^,()]+, (\w+),", table)) - {"ContextCreate"}
+    source, path = tmp_path / "stub.c", tmp_path / "libLLVM.so"
+    source.write_text(STUB.format(empty="\n".join(f"int LLVM{name}(void) {{ return 0; }}" for name in names)))
+    subprocess.run(["cc", "-shared", "-fPIC", "-w", "-o", path, source], check=True)
+    script = "from compiler_dojo.envs.loops.targets import find_target\nfind_target()"
+    message = r"NativeLibraryError: .*this libLLVM \(19.0.0\) cannot compile kernels: it lacks LLVM"
+    assert re.search(message, run_python(script, DOJO_LIBLLVM=str(path)).stderr)
