@@ -169,9 +169,7 @@ class _Tuner:
         while len(entrants) > 1:
             entrants.sort(key=lambda entrant: entrant.timing.best_seconds)
             limit = NOISE * entrants[0].timing.best_seconds
-            entrants = [
-                entrant for entrant in entrants[: -(-len(entrants) // 2)] if entrant.timing.best_seconds <= limit
-            ]
+            entrants = [entrant for entrant in entrants[: -(-len(entrants) // 2)] if entrant.timing.best_seconds <= limit]
             for _ in range(2):  # in turn: what disturbs one disturbs the others
                 for entrant in entrants:
                     entrant.add(entrant.kernel.time(self.arrays, self._protocol(entrant.nest, length, 3)))
