@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-EXTRAS := sb3,graph,compile,dev
+EXTRAS := sb3,graph,compile,bench,dev
 SOURCES := envs agents world_model experiments tests
 
 .DEFAULT_GOAL := help

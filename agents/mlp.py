@@ -24,8 +24,8 @@ class Normalization(NamedTuple):
     """What is done to an observation first: ``clip((observation - mean) * scale, -limit, limit)``.
 
     Attributes:
-        mean: shape (inputs,).
-        scale: shape (inputs,).
+        mean: shape of an observation.
+        scale: the same.
         limit: positive.
     """
 
@@ -70,12 +70,12 @@ class MlpPolicy:
 
     @torch.no_grad()
     def logits(self, observation: Any) -> torch.Tensor:
-        """Shape (B, A) for observations of shape (B, inputs)."""
+        """Shape (B, A) for observations of shape (B, ...), of which all but the first dimension are flattened."""
         inputs = torch.as_tensor(np.asarray(observation), dtype=torch.float32)
         if self.normalization is not None:
             mean, scale, limit = self.normalization
             inputs = ((inputs - mean) * scale).clamp(-limit, limit)
-        logits: torch.Tensor = self._network(inputs)
+        logits: torch.Tensor = self._network(inputs.flatten(1))
         return logits
 
     def act(

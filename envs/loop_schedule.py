@@ -26,7 +26,7 @@ from compiler_dojo.envs.loops.features import OBSERVATIONS, ScheduleObservation
 from compiler_dojo.envs.loops.full_actions import FullActions
 from compiler_dojo.envs.loops.legality import check_nest
 from compiler_dojo.envs.loops.nest import Nest
-from compiler_dojo.envs.loops.rewards import REWARDS, ScheduleReward, make_reward
+from compiler_dojo.envs.loops.rewards import REWARDS, ScheduleReward, make_reward, peak_of
 from compiler_dojo.envs.loops.workload import Workload
 from compiler_dojo.envs.loops.workloads import load_workloads
 from compiler_dojo.envs.seconds import Seconds
@@ -49,8 +49,8 @@ class LoopScheduleEnv(gym.Env[Any, np.int64], EzPickle):
     ``Discrete(n)``. ``actions="looptune"``: ``up``, ``down``, ``swap_up``, ``swap_down``, ``split_4``, ``split_8``,
     ``split_16`` (:class:`~compiler_dojo.envs.loops.actions.LoopTuneActions`). ``actions="full"``: register tiles, cache
     blocks, packs, unrolling, prefetching, threads (:class:`~compiler_dojo.envs.loops.full_actions.FullActions`). With
-    ``stop=True`` one more action, the last, ends the episode. ``info["action_mask"]`` and :meth:`action_masks` say which
-    actions are legal; one that is not changes nothing and costs a step. (Where no action is legal, all are said to be.)
+    ``stop=True`` one more action, the last, ends the episode. ``info["action_mask"]`` and :meth:`action_masks` say
+    which actions are legal (where none is, they allow all); one that is not changes nothing and costs a step.
 
     ## Observation Space
     ``observation="looptune"``: a ``Box`` of shape (10, 20), float32: a row per loop with cursor, size, tail, whether it
@@ -73,16 +73,16 @@ class LoopScheduleEnv(gym.Env[Any, np.int64], EzPickle):
 
     ## Information
     ``workload`` (text), ``gflops``, ``peak``, ``nest`` (text), ``steps_left`` and ``action_mask``; after a step also
-    ``action`` (name), ``legal``, ``changed`` (whether the nest is another one; a move of the cursor is legal and changes
-    nothing) and ``seconds`` (of measuring, :class:`~compiler_dojo.envs.seconds.Seconds`). ``error`` says why an action
-    was not legal.
+    ``action`` (name), ``legal``, ``changed`` (whether the nest is another one; a move of the cursor is legal and
+    changes nothing) and ``seconds`` (of measuring, :class:`~compiler_dojo.envs.seconds.Seconds`). ``error`` says why
+    an action was not legal.
 
     ## Arguments
     - ``workloads``: text for :func:`~compiler_dojo.envs.loops.workloads.load_workloads`, a Workload, or a sequence.
     - ``actions``: ``"looptune"``, ``"full"``, or an object with the members of
       :class:`~compiler_dojo.envs.loops.actions.ActionSet`.
     - ``reward``: ``"measured"``, ``"analytical"``, ``"learned"``, or an object with the members of
-      :class:`~compiler_dojo.envs.loops.rewards.ScheduleReward`.
+      :class:`~compiler_dojo.envs.loops.rewards.ScheduleReward` (and ``peak``, or else the analytical model's counts).
     - ``observation``: a name, or an object with the members of
       :class:`~compiler_dojo.envs.loops.features.ScheduleObservation`; by default ``"full"`` for the full action set and
       ``"looptune"`` otherwise.
@@ -144,7 +144,7 @@ class LoopScheduleEnv(gym.Env[Any, np.int64], EzPickle):
         state = self._start(options.get("workload"), options.get("nest"))
         reward = self.reward
         workload = state.nest.workload
-        self._peak = reward.peak(workload.dtype, self.threads)
+        self._peak = peak_of(reward, self._target, workload.dtype, self.threads)
         self._gflops = reward.gflops(state.nest)
         self._workload_text = str(workload)
         self._steps_left = self.budget
@@ -266,6 +266,8 @@ class LoopScheduleEnv(gym.Env[Any, np.int64], EzPickle):
         return self.actions.start(workload)
 
     def _set_state(self, state: State) -> None:
+        if self._state is None or state.nest is not self._state.nest:
+            self._nest_text = str(state.nest)
         self._state = state
         mask = self.actions.mask(state)
         if self._has_stop:
@@ -273,7 +275,6 @@ class LoopScheduleEnv(gym.Env[Any, np.int64], EzPickle):
         elif not mask.any():  # some action must be taken
             mask = ~mask
         self._mask = mask
-        self._nest_text = str(state.nest)
 
     def _info(self) -> dict[str, Any]:
         return {

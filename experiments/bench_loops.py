@@ -11,14 +11,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from compiler_dojo.envs.errors import DojoError
-from compiler_dojo.envs.loops.machine import host_machine
 from compiler_dojo.envs.loops.measure import cpu_model, measured_peak
 from compiler_dojo.envs.loops.targets import find_target
 from compiler_dojo.envs.loops.workload import Workload
-from compiler_dojo.experiments.loop_peers import Array, Peer, PreparedKernel, allocate, check, sample_calls
+from compiler_dojo.experiments.loop_bandwidth import measure_bandwidths
+from compiler_dojo.experiments.loop_peers import Array, Peer, PreparedKernel, allocate, check
 
 MOST_OTHER_THREADS = 0.05
 """Share of the process's CPU time that threads other than the one that measures may take."""
@@ -59,6 +58,9 @@ class Entry:
         median_seconds: median of the samples.
         gflops: at the median.
         intensity: floating-point operations per byte, if every operand is moved once.
+        threads: that ran it.
+        cpus: that this process had while it was timed, median of the samples: fewer than ``threads`` if others used
+            the machine, which then slowed it down. 0 for a peer in a process of its own, where it is not known.
     """
 
     group: str
@@ -72,6 +74,8 @@ class Entry:
     median_seconds: float = 0.0
     gflops: float = 0.0
     intensity: float = 0.0
+    threads: int = 1
+    cpus: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -117,14 +121,19 @@ def run(
         InvalidConfigError: there is no such target.
         ThreadsError: as :func:`measure`.
     """
+    compiled_for = find_target(target)
     peers, unavailable = usable([*others, *own])
+    entries = measure(groups, peers, settings, advance)
+    with pinned():
+        bandwidths = measure_bandwidths(compiled_for)
+        peak = measured_peak(compiled_for, again=True)
     return Results(
-        entries=measure(groups, peers, settings, advance),
+        entries=entries,
         settings=settings,
         target=target,
         cpu=cpu_model(),
-        peak=measured_peak(find_target(target), again=True),
-        bandwidths=measure_bandwidths(),
+        peak=peak,
+        bandwidths=bandwidths,
         own=[peer.name for peer in own],
         unavailable=unavailable,
     )
@@ -168,11 +177,11 @@ def measure_workload(group: str, workload: Workload, peers: Sequence[Peer], sett
     kernels: dict[str, PreparedKernel] = {}
     errors: dict[str, str] = {}
     for peer in peers:
-        try:
-            with pinned():
-                kernels[peer.name] = _prepare(peer, workload, operands)
-        except DojoError as error:
-            errors[peer.name] = f"{type(error).__name__}: {error}"
+        prepared = _prepare(peer, workload, operands)
+        if isinstance(prepared, PreparedKernel):
+            kernels[peer.name] = prepared
+        else:
+            errors[peer.name] = prepared
     samples = _time_in_turn(kernels, settings)
     moved = sum(array.nbytes for array in operands)
     entries = []
@@ -184,14 +193,20 @@ def measure_workload(group: str, workload: Workload, peers: Sequence[Peer], sett
     return entries
 
 
-def _prepare(peer: Peer, workload: Workload, operands: Sequence[Array]) -> PreparedKernel:
-    kernel = peer.prepare(workload, operands)
-    check(workload, operands, kernel.run)
+def _prepare(peer: Peer, workload: Workload, operands: Sequence[Array]) -> PreparedKernel | str:
+    """A kernel whose result was checked, or why there is none."""
+    try:
+        with pinned():
+            kernel = peer.prepare(workload, operands)
+            check(workload, operands, kernel.run)
+    except DojoError as error:
+        return f"{type(error).__name__}: {error}"
     return kernel
 
 
-def _time_in_turn(kernels: Mapping[str, PreparedKernel], settings: Settings) -> dict[str, list[float]]:
-    samples: dict[str, list[float]] = {name: [] for name in kernels}
+def _time_in_turn(kernels: Mapping[str, PreparedKernel], settings: Settings) -> dict[str, list[tuple[float, float]]]:
+    """Seconds per evaluation, and CPUs in use, of every sample."""
+    samples: dict[str, list[tuple[float, float]]] = {name: [] for name in kernels}
     names = list(kernels)
     for kernel in kernels.values():
         kernel.sample(settings.min_seconds / 4)
@@ -199,12 +214,19 @@ def _time_in_turn(kernels: Mapping[str, PreparedKernel], settings: Settings) -> 
         first = repeat % max(len(names), 1)
         for name in names[first:] + names[:first]:
             with pinned() if kernels[name].threads == 1 else contextlib.nullcontext():
-                samples[name].append(kernels[name].sample(settings.min_seconds))
+                samples[name].append(_sample(kernels[name], settings.min_seconds))
     return samples
 
 
-def _filled(entry: Entry, kernel: PreparedKernel, samples: Sequence[float], flops: int) -> Entry:
-    median = statistics.median(samples)
+def _sample(kernel: PreparedKernel, min_seconds: float) -> tuple[float, float]:
+    wall, busy = time.perf_counter(), time.process_time()
+    seconds = kernel.sample(min_seconds)
+    return seconds, (time.process_time() - busy) / (time.perf_counter() - wall)
+
+
+def _filled(entry: Entry, kernel: PreparedKernel, samples: Sequence[tuple[float, float]], flops: int) -> Entry:
+    seconds = [sample[0] for sample in samples]
+    median = statistics.median(seconds)
     return Entry(
         entry.group,
         entry.workload,
@@ -212,31 +234,13 @@ def _filled(entry: Entry, kernel: PreparedKernel, samples: Sequence[float], flop
         clock=kernel.clock,
         how=kernel.how,
         tuning_seconds=kernel.tuning_seconds,
-        best_seconds=min(samples),
+        best_seconds=min(seconds),
         median_seconds=median,
         gflops=flops / median / 1e9,
         intensity=entry.intensity,
+        threads=kernel.threads,
+        cpus=statistics.median(sample[1] for sample in samples) if kernel.in_process else 0.0,
     )
-
-
-def measure_bandwidths(seconds: float = 0.2) -> dict[str, float]:
-    """GB/s that one thread reads and writes while it adds two arrays into a third, of half a cache's size in all.
-
-    The fastest sample counts. For memory they are four times as large as the last cache, and 1 GiB at most.
-    """
-    machine = host_machine()
-    l3 = min(machine.l3_bytes // machine.cores // 2, 2**26)
-    sizes = {"L2": machine.l2_bytes // 2, "L3": max(l3, 4 * machine.l2_bytes), "memory": min(4 * machine.l3_bytes, 2**30)}
-    found = {}
-    with pinned():
-        for level, size in sizes.items():
-            left, right, total = (np.ones(size // 12, np.float32) for _ in range(3))
-
-            def add(left: Array = left, right: Array = right, total: Array = total) -> None:
-                np.add(left, right, out=total)
-
-            found[level] = 3 * total.nbytes / min(sample_calls(add, seconds / 8) for _ in range(8)) / 1e9
-    return found
 
 
 @contextlib.contextmanager
@@ -246,10 +250,16 @@ def one_thread() -> Iterator[None]:
     Raises:
         ThreadsError: a product of matrices still takes more than one thread.
     """
+    from threadpoolctl import threadpool_limits
+
     # a BLAS can be limited once it is loaded
     with contextlib.suppress(ImportError):
         importlib.import_module("scipy.linalg.cython_blas")
-    with threadpool_limits(1):
+    limits: contextlib.AbstractContextManager[object] = contextlib.nullcontext()
+    # without threadpoolctl the environment's setting has to do, and is checked all the same
+    with contextlib.suppress(ImportError):
+        limits = importlib.import_module("threadpoolctl").threadpool_limits(1)
+    with limits:
         check_one_thread()
         yield
 
@@ -269,7 +279,7 @@ def check_one_thread() -> None:
     if every - own > MOST_OTHER_THREADS * every:
         raise ThreadsError(
             f"a product of matrices should run in one thread, but others took {(every - own) / every:.0%} of its CPU "
-            "time: set OPENBLAS_NUM_THREADS=1 and OMP_NUM_THREADS=1"
+            "time: `pip install threadpoolctl`, or set OPENBLAS_NUM_THREADS=1 and OMP_NUM_THREADS=1"
         )
 
 

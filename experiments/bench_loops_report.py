@@ -1,4 +1,4 @@
-"""The tables of the loops benchmark: peers by set, ratios with intervals, and what is aimed at beside what was found."""
+"""The tables of the loops benchmark: peers by set, ratios with intervals, and aims beside what was found."""
 
 from __future__ import annotations
 
@@ -16,6 +16,9 @@ from compiler_dojo.experiments.statistics import Interval, bootstrap_geomean, ge
 
 LOOPTUNE, FULL = "looptune", "full"
 """Names under which the agents of the two action sets appear among the peers."""
+
+LEAST_CPU_SHARE = 0.95
+"""Of the CPUs that a kernel has threads for; below it others used the machine, and the figures are disturbed."""
 
 MOST_ROWS = 30
 """Workloads that are listed one by one."""
@@ -42,10 +45,36 @@ def report(results: Results, console: Console) -> None:
     if len({entry.workload for entry in results.entries}) <= MOST_ROWS:
         console.print(workload_table(results))
     console.print(peer_table(results))
+    console.print(conditions(results), soft_wrap=True, highlight=False)
+    if disturbance(results):
+        console.print(disturbance(results), style="yellow", soft_wrap=True, highlight=False)
     console.print(ratio_table(results))
     console.print(aim_table(results))
     for name, why in results.unavailable.items():
         console.print(f"{name} was not measured: {escape(why)}", soft_wrap=True, highlight=False)
+
+
+def conditions(results: Results) -> str:
+    """What the tables' figures were measured with, in a few sentences."""
+    return (
+        f"{results.cpu}, compiled for {results.target}: measured peak {results.peak:.1f} GFLOP/s per core in float32. "
+        "Geometric means over workloads, at the median and at the best sample. Clock C: the timing loop is native; "
+        "Python: each evaluation is called from Python, and that is part of its time. Tuning: choosing, compiling, "
+        "and for MetaSchedule what it took when it was done."
+    )
+
+
+def disturbance(results: Results) -> str:
+    """Which kernels did not get the CPUs that they have threads for, or empty."""
+    known = [entry for entry in results.entries if entry.cpus]
+    disturbed = [entry for entry in known if entry.cpus < LEAST_CPU_SHARE * entry.threads]
+    if not disturbed:
+        return ""
+    least = min(entry.cpus / entry.threads for entry in disturbed)
+    return (
+        f"DISTURBED: in {len(disturbed)} of {len(known)} measurements others used the machine, and the kernel had as "
+        f"little as {least:.0%} of its CPUs. Medians are not to be trusted: measure again on an idle machine."
+    )
 
 
 def workload_table(results: Results) -> Table:
@@ -66,10 +95,8 @@ def peer_table(results: Results) -> Table:
     """Each peer on each set: geometric means, tuning time, and how it is called."""
     settings = results.settings
     table = Table(
-        title=f"one thread, pinned, {settings.repeats} rounds in turn of samples of {settings.min_seconds * 1e3:g} ms",
-        caption=f"{results.cpu}, target {results.target}: measured peak {results.peak:.1f} GFLOP/s per core in float32; "
-        "geometric means over workloads\nclock C: the timing loop is native; Python: each evaluation is called from "
-        "Python, and that is part of its time",
+        title=f"one thread, pinned (xN: N threads), {settings.repeats} rounds in turn "
+        f"of samples of {settings.min_seconds * 1e3:g} ms",
     )
     for column in ("set", "peer", "clock", "GFLOP/s", "best", "of peak", "tuning s", "workloads"):
         table.add_column(column, justify="left" if column in ("set", "peer", "clock") else "right")
@@ -85,8 +112,14 @@ def peer_table(results: Results) -> Table:
             best = geomean([entry.gflops * entry.median_seconds / entry.best_seconds for entry in good])
             tuning = statistics.median(entry.tuning_seconds for entry in good)
             table.add_row(
-                group, name, good[0].clock, f"{mean:.1f}", f"{best:.1f}", f"{mean / results.peak:.2f}",
-                f"{tuning:.3g}", count,
+                group,
+                name,
+                good[0].clock,
+                f"{mean:.1f}",
+                f"{best:.1f}",
+                f"{mean / results.peak / good[0].threads:.2f}",
+                f"{tuning:.3g}",
+                count,
             )
         table.add_section()
     return table
@@ -102,7 +135,7 @@ def ratio_table(results: Results) -> Table:
         table.add_column(name, justify="right")
     for group in dict.fromkeys(entry.group for entry in results.entries):
         for other in peer_names(results):
-            cells = [_interval(ratio(results, name, other, lambda e, g=group: e.group == g)) for name in own]  # type: ignore[misc]
+            cells = [_interval(ratio(results, name, other, _within(group))) for name in own]
             table.add_row(group, other, *(cell if name != other else "" for name, cell in zip(own, cells, strict=True)))
         table.add_section()
     return table
@@ -180,6 +213,10 @@ def _good(results: Results, peer: str) -> list[Entry]:
 
 def _of(prefix: str) -> Choice:
     return lambda entry: entry.group.startswith(prefix)
+
+
+def _within(group: str) -> Choice:
+    return lambda entry: entry.group == group
 
 
 def _cube(size: int) -> Choice:

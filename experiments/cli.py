@@ -17,7 +17,7 @@ from rich.progress import track
 from rich.table import Table
 
 from compiler_dojo.envs.errors import DojoError, InvalidConfigError
-from compiler_dojo.experiments import programs_cli
+from compiler_dojo.experiments import loop_cli, programs_cli
 from compiler_dojo.experiments.terminal import AsJson, console, print_json
 
 app = typer.Typer(
@@ -30,6 +30,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(programs_cli.app, name="programs")
+app.command("evaluate-loops")(loop_cli.evaluate_loops)
 
 
 def main() -> None:
@@ -121,15 +122,26 @@ def train(
     ] = None,
     resume: Annotated[bool, typer.Option(help="Go on with an interrupted run.")] = False,
 ) -> None:
-    """Train PPO, find the best single sequence, evaluate both on held-out programs, and draw the result.
+    """Train an agent and evaluate it on held-out programs, or on held-out loop nests with a preset `loops-...`.
+
+    For pass ordering: train PPO, find the best single sequence, evaluate both and draw the result.
 
     Examples: `dojo train --preset demo --out runs/demo`, `dojo train --out runs/long --set seconds=3600`, and after an
-    interruption `dojo train --out runs/long --set seconds=3600 --resume`
+    interruption `dojo train --out runs/long --set seconds=3600 --resume`;
+    `dojo train --preset loops-looptune --out runs/loops`
     """
-    from compiler_dojo.experiments.config import TrainConfig, load_preset
-    from compiler_dojo.experiments.training import train as run
+    from compiler_dojo.experiments.config import TrainConfig, from_mapping, read_preset
 
-    run(load_preset(TrainConfig, preset, settings or []), out, console, resume)
+    values = read_preset(preset, settings or [])
+    if values.get("environment") == "loops":
+        from compiler_dojo.experiments.loop_config import LoopTrainConfig
+        from compiler_dojo.experiments.loop_training import train as train_loops
+
+        train_loops(from_mapping(LoopTrainConfig, values), out, console, resume)
+        return
+    from compiler_dojo.experiments.training import train as train_passes
+
+    train_passes(from_mapping(TrainConfig, values), out, console, resume)
 
 
 @app.command()

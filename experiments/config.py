@@ -54,9 +54,10 @@ class EnvConfig:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """A training run.
+    """A training run in which passes are ordered.
 
     Attributes:
+        environment: what tells these settings from those of other environments.
         env: the environment, for training and evaluation alike.
         learner: hyper-parameters of PPO that differ from :class:`compiler_dojo.agents.ppo.PPOConfig`.
         train_programs: what is learned on, and what the best single sequence is found on.
@@ -69,6 +70,7 @@ class TrainConfig:
         seed: of everything random.
     """
 
+    environment: Literal["passes"] = "passes"
     env: EnvConfig = EnvConfig()
     learner: Mapping[str, Any] = field(default_factory=dict)
     train_programs: str = "bundled/train"
@@ -137,6 +139,15 @@ def load_preset(kind: type[T], name: str, overrides: Sequence[str] = ()) -> T:
     Raises:
         InvalidConfigError: no such preset, invalid YAML, unknown key, or a value of another type.
     """
+    return from_mapping(kind, read_preset(name, overrides))
+
+
+def read_preset(name: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """The settings of a preset, or of a YAML file, as they are written there, with overrides applied.
+
+    Raises:
+        InvalidConfigError: no such preset, invalid YAML, or an override of another form.
+    """
     path = Path(name)
     if path.suffix not in (".yaml", ".yml"):
         path = PRESETS / f"{name}.yaml"
@@ -150,7 +161,7 @@ def load_preset(kind: type[T], name: str, overrides: Sequence[str] = ()) -> T:
         raise InvalidConfigError(f"{path} is not valid YAML: {error}") from error
     if not isinstance(values, dict):
         raise InvalidConfigError(f"{path} must hold a mapping of settings")
-    return from_mapping(kind, apply_overrides(values, overrides))
+    return apply_overrides(values, overrides)
 
 
 def apply_overrides(values: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:

@@ -16,7 +16,6 @@ from compiler_dojo.experiments.loop_peer_gcc import GccPeer
 from compiler_dojo.experiments.loop_peer_tvm import TRIALS, TvmPeer, TvmProcess
 from compiler_dojo.experiments.loop_peers import NumPyPeer, Peer
 
-
 T = TypeVar("T")
 
 

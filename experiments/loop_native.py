@@ -6,7 +6,8 @@ import ctypes
 from collections.abc import Sequence
 from typing import Any
 
-from compiler_dojo.envs.loops.measure import Protocol, shared_team
+from compiler_dojo.envs.loops.measure import Protocol
+from compiler_dojo.envs.loops.team import shared_team
 from compiler_dojo.experiments.loop_peers import Array, PreparedKernel
 
 

@@ -56,7 +56,11 @@ class OurPeer:
 
     def available(self) -> str:
         """Whether this machine can run code for the target."""
-        return "" if not self._target.missing_features() else f"this machine cannot run code for {self._target.name}: take native"
+        return (
+            ""
+            if not self._target.missing_features()
+            else f"this machine cannot run code for {self._target.name}: take native"
+        )
 
     def prepare(self, workload: Workload, operands: Sequence[Array]) -> PreparedKernel:
         """Choose, generate and compile.

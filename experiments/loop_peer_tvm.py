@@ -145,6 +145,7 @@ class TvmPeer:
             "C",
             f"{how}, {self._mcpu}",
             seconds,
+            in_process=False,
         )
 
 

@@ -97,13 +97,13 @@ class Server:
 
 def define(tvm: Any, workload: dict[str, Any]) -> Any:
     """The workload in TVM's tensor expressions."""
-    te = tvm.te
+    expressions = tvm.te  # codespell:ignore te
     dtype, sizes = workload["dtype"], dict(workload["axes"])
     operands = workload["operands"]
-    places = [te.placeholder(item["shape"], dtype, name=item["name"]) for item in operands[1:]]
+    places = [expressions.placeholder(item["shape"], dtype, name=item["name"]) for item in operands[1:]]
     inputs = list(zip(operands[1:], places))[: workload["inputs"]]  # noqa: B905  # of equal lengths
     output = [index[0][0] for index in operands[0]["indices"]]
-    reduced = {axis: te.reduce_axis((0, size), axis) for axis, size in sizes.items() if axis not in output}
+    reduced = {axis: expressions.reduce_axis((0, size), axis) for axis, size in sizes.items() if axis not in output}
     shape = [sizes[axis] for axis in output]
 
     def read(item: dict[str, Any], place: Any, axes: dict[str, Any]) -> Any:
@@ -114,20 +114,22 @@ def define(tvm: Any, workload: dict[str, Any]) -> Any:
         product = read(*inputs[0], axes)
         for item, place in inputs[1:]:
             product = product * read(item, place, axes)
-        return te.sum(product, axis=list(reduced.values())) if reduced else product
+        return expressions.sum(product, axis=list(reduced.values())) if reduced else product
 
-    result = te.compute(shape, body, name="C")
+    result = expressions.compute(shape, body, name="C")
     if workload["bias"]:
         total = result
-        result = te.compute(
+        result = expressions.compute(
             shape,
             lambda *v: total[v] + read(operands[-1], places[-1], dict(zip(output, v))),  # noqa: B905
             name="biased",
         )
     if workload["relu"]:
         before = result
-        result = te.compute(shape, lambda *v: te.max(before[v], tvm.tirx.const(0, dtype)), name="relu")
-    return te.create_prim_func([*places, result])
+        result = expressions.compute(
+            shape, lambda *v: expressions.max(before[v], tvm.tirx.const(0, dtype)), name="relu"
+        )
+    return expressions.create_prim_func([*places, result])
 
 
 def in_process(tvm: Any, meta_schedule: Any) -> tuple[Any, Any]:
@@ -136,7 +138,7 @@ def in_process(tvm: Any, meta_schedule: Any) -> tuple[Any, Any]:
     built: dict[str, Any] = {}
 
     @derived_object
-    class Builder(meta_schedule.builder.PyBuilder):  # type: ignore[misc, name-defined]
+    class Builder(meta_schedule.builder.PyBuilder):  # type: ignore[misc]
         def build(self, build_inputs: Any) -> Any:
             return [self.one(item) for item in build_inputs]
 
@@ -149,7 +151,7 @@ def in_process(tvm: Any, meta_schedule: Any) -> tuple[Any, Any]:
             return meta_schedule.builder.BuilderResult(name, None)
 
     @derived_object
-    class Future(meta_schedule.runner.PyRunnerFuture):  # type: ignore[misc, name-defined]
+    class Future(meta_schedule.runner.PyRunnerFuture):  # type: ignore[misc]
         def __init__(self, seconds: Any, error: Any) -> None:
             super().__init__()
             self.outcome = meta_schedule.runner.RunnerResult(seconds, error)
@@ -161,7 +163,7 @@ def in_process(tvm: Any, meta_schedule: Any) -> tuple[Any, Any]:
             return self.outcome
 
     @derived_object
-    class Runner(meta_schedule.runner.PyRunner):  # type: ignore[misc, name-defined]
+    class Runner(meta_schedule.runner.PyRunner):  # type: ignore[misc]
         def run(self, runner_inputs: Any) -> Any:
             return [self.one(item) for item in runner_inputs]
 

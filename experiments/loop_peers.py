@@ -39,6 +39,7 @@ class PreparedKernel:
         how: which call, order or schedule was chosen, in a few words.
         tuning_seconds: what choosing and compiling took.
         threads: that run it.
+        in_process: whether it runs in this process, so that its CPU time is known.
     """
 
     run: Callable[[], object]
@@ -47,6 +48,7 @@ class PreparedKernel:
     how: str
     tuning_seconds: float
     threads: int = 1
+    in_process: bool = True
 
 
 class Peer(Protocol):
@@ -74,10 +76,11 @@ class Peer(Protocol):
 def allocate(workload: Workload, seed: int = 0) -> list[Array]:
     """Arrays for a workload's operands as :func:`random_arrays` makes them, each on a cache line of its own."""
     arrays = random_arrays(workload, np.random.default_rng(seed))
-    return [_aligned(array) for array in arrays]
+    return [aligned(array) for array in arrays]
 
 
-def _aligned(values: Array) -> Array:
+def aligned(values: Array) -> Array:
+    """A copy that begins on a cache line."""
     memory = np.empty(values.nbytes + ALIGNMENT, np.uint8)
     start = -memory.ctypes.data % ALIGNMENT
     array: Array = memory[start : start + values.nbytes].view(values.dtype).reshape(values.shape)

@@ -23,7 +23,7 @@ def draw_roofline(results: Results, path: Path) -> None:
     """Draw a point for every workload and peer; own peers are filled, others hollow.
 
     Args:
-        results: what was measured; failures are left out.
+        results: what was measured; failures, and kernels of several threads, are left out.
         path: the PNG file.
     """
     import matplotlib
@@ -31,7 +31,7 @@ def draw_roofline(results: Results, path: Path) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    good = [entry for entry in results.entries if not entry.error]
+    good = [entry for entry in results.entries if not entry.error and entry.threads == 1]
     figure, axes = pyplot.subplots(figsize=(9.5, 6.0), layout="constrained")
     low = min((entry.intensity for entry in good), default=1.0) / 2
     high = max((entry.intensity for entry in good), default=10.0) * 2
@@ -59,7 +59,8 @@ def draw_roofline(results: Results, path: Path) -> None:
     axes.set_ylabel("GFLOP/s, one thread")
     axes.set_title(f"{results.cpu}, target {results.target}", loc="left", fontsize=10)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
+    if good:
+        axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
     figure.savefig(path, dpi=110)
     pyplot.close(figure)
 
@@ -75,8 +76,11 @@ def _draw_roofs(axes: Axes, results: Results, low: float, high: float) -> None:
             continue
         ends = np.array([low, min(ridge, high)])
         axes.plot(ends, bandwidth * ends, color="0.6", linewidth=1.2, zorder=0)
-        place = np.sqrt(ends[0] * ends[1])
         axes.annotate(
-            f"{level} {bandwidth:.0f} GB/s", (place, bandwidth * place), (-6, 6), textcoords="offset points",
-            color="0.35", fontsize=9, ha="right",
+            f"{level} {bandwidth:.0f} GB/s",
+            (low, bandwidth * low),
+            (4, 14),
+            textcoords="offset points",
+            color="0.35",
+            fontsize=9,
         )

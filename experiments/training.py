@@ -9,13 +9,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import yaml
 from gymnasium.spaces import Box
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress, TaskID
 
 from compiler_dojo.agents.files import write_atomically
-from compiler_dojo.agents.ppo import CHECKPOINT as LEARNER
 from compiler_dojo.agents.ppo import PPOConfig, PPOLearner
 from compiler_dojo.agents.sequence_search import greedy_sequence
 from compiler_dojo.envs.errors import InvalidConfigError
@@ -23,18 +21,9 @@ from compiler_dojo.envs.pass_ordering import PassOrderingEnv
 from compiler_dojo.experiments.agents import AGENT, POLICY, SEQUENCE, policy_agent, random_agent, sequence_agent
 from compiler_dojo.experiments.config import EnvConfig, TrainConfig, from_mapping, to_mapping
 from compiler_dojo.experiments.evaluation import Contender, by_agent, evaluate, program_table, rows_of, summary_table
-from compiler_dojo.experiments.records import (
-    MANIFEST,
-    RECORDS,
-    EpisodeRecord,
-    drop_torn_line,
-    make_manifest,
-    read_records,
-    write_records,
-)
+from compiler_dojo.experiments.learning import Limits, learn, make_progress, prepare_folder
+from compiler_dojo.experiments.records import RECORDS, EpisodeRecord, drop_torn_line, read_records, write_records
 from compiler_dojo.experiments.report import LOGS, PICTURE, draw_run
-
-CONFIG, CHECKPOINT = "config.yaml", "checkpoint"
 
 
 def train(config: TrainConfig, out: Path, console: Console, resume: bool = False) -> None:
@@ -47,7 +36,10 @@ def train(config: TrainConfig, out: Path, console: Console, resume: bool = False
     check(config)
     prepare_folder(config, out, resume)
     if not (out / AGENT / POLICY).exists():
-        _learn(config, out, console)
+        learner = PPOLearner(from_mapping(PPOConfig, config.learner, "learner."), config.seed, out / LOGS)
+        make_env = partial(config.env.make, config.train_programs)
+        learn(learner, make_env, Limits(config.steps, config.seconds, config.checkpoint_seconds), out, console)
+        learner.policy().save(out / AGENT, {"steps": learner.steps_done, "env": to_mapping(config.env)})
     if not (out / SEQUENCE).exists():
         _find_sequence(config, out, console)
     records = _evaluate(config, out, console)
@@ -80,52 +72,6 @@ def check(config: TrainConfig) -> None:
         env.close()
 
 
-def prepare_folder(config: TrainConfig, out: Path, resume: bool) -> None:
-    """Create the run folder with the resolved config and the manifest, or check that it belongs to this config."""
-    text = yaml.safe_dump(to_mapping(config), sort_keys=False)
-    path = out / CONFIG
-    if path.exists():
-        if not resume:
-            raise InvalidConfigError(f"{out} holds a run already: give --resume to go on with it, or another --out")
-        if path.read_text() != text:
-            raise InvalidConfigError(f"{path} differs from this configuration: a run is resumed as it was started")
-        return
-    manifest = json.dumps(make_manifest(to_mapping(config)), indent=1)
-    write_atomically(out / MANIFEST, manifest + "\n")
-    write_atomically(path, text)
-
-
-def _progress(console: Console) -> Progress:
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[note]}"))
-    return Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console)
-
-
-def _learn(config: TrainConfig, out: Path, console: Console) -> None:
-    learner = PPOLearner(from_mapping(PPOConfig, config.learner, "learner."), config.seed, out / LOGS)
-    checkpoint = out / CHECKPOINT
-    if (checkpoint / LEARNER).exists():
-        learner.load(checkpoint)
-        console.print(f"resuming after {learner.steps_done} steps and {learner.seconds_done:.0f} s")
-    saved = learner.seconds_done
-    with _progress(console) as progress:
-        task = progress.add_task("training PPO", total=1.0, note="starting environments")
-
-        def on_step(steps: int) -> bool:
-            nonlocal saved
-            spent = learner.seconds_done
-            share = max(steps / config.steps, spent / config.seconds)
-            progress.update(task, completed=min(share, 1.0), note=f"{steps:,} steps, {steps / max(spent, 1e-9):,.0f}/s")
-            if spent - saved > config.checkpoint_seconds:
-                learner.save(checkpoint)
-                saved = spent
-            return spent < config.seconds
-
-        policy = learner.learn(partial(config.env.make, config.train_programs), config.steps, [on_step])
-        progress.update(task, completed=1.0)
-    learner.save(checkpoint)
-    policy.save(out / AGENT, {"steps": learner.steps_done, "env": to_mapping(config.env)})
-
-
 def _find_sequence(config: TrainConfig, out: Path, console: Console) -> None:
     """Greedy search on the training programs, from the same start and with the same budget."""
     first = _unwrapped(config.env, config.train_programs)
@@ -135,7 +81,7 @@ def _find_sequence(config: TrainConfig, out: Path, console: Console) -> None:
         env.reset(seed=config.seed, options={"program": uri})
         envs.append(env)
     candidates = range(len(first.passes))
-    with _progress(console) as progress:
+    with make_progress(console) as progress:
         task = progress.add_task("best single sequence", total=1.0, note="")
 
         def on_action(share: float, found: list[int]) -> None:
@@ -168,7 +114,7 @@ def _evaluate(config: TrainConfig, out: Path, console: Console) -> list[EpisodeR
         random_agent(config.env, config.random_episodes),
         sequence_agent("best single sequence", list(sequence["passes"]), config.env),
     ]
-    with _progress(console) as progress:
+    with make_progress(console) as progress:
         for contender in contenders:
             run_contender(contender, config.test_programs, config.seed, path, done, progress)
     return list(read_records(path))

@@ -86,7 +86,7 @@ class Work(ctypes.Structure):
 
     _fields_ = (
         ("function", c_void_p),
-        ("operands", POINTER(c_void_p)),
+        ("operands", c_void_p),
         ("workspace", c_void_p),
         ("workspace_bytes", c_size_t),
         ("begin", c_int64),

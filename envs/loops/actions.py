@@ -115,13 +115,12 @@ class LoopTuneActions:
             new = State(transforms.interchange(nest, min(cursor, moved.cursor)), moved.cursor)
         else:
             new = State(transforms.split(nest, cursor, SPLITS[action - 4]), cursor)
-        last, before = len(new.nest.loops) - 1, len(nest.loops) - 1
-        if new.nest.loops[last] != nest.loops[before] or new.nest.extent(last) != nest.extent(before):
-            size = new.nest.trips(last)[0]
-            if size != 1 and size % LANES:
-                raise IllegalScheduleError(
-                    f"the innermost loop would have {size} iterations; LoopTune wants 1 or a multiple of {LANES}"
-                )
+        size = new.nest.trips(len(new.nest.loops) - 1)[0]
+        before = (nest.loops[-1], nest.trips(len(nest.loops) - 1)[0])
+        if size != 1 and size % LANES and (new.nest.loops[-1], size) != before:
+            raise IllegalScheduleError(
+                f"the innermost loop would have {size} iterations; LoopTune wants 1 or a multiple of {LANES}"
+            )
         return new
 
     def _can_swap(self, state: State, position: int, roomy: bool) -> bool:

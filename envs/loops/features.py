@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Protocol, runtime_checkable
 
@@ -34,11 +35,55 @@ class ScheduleObservation(Protocol):
         """The observation."""
 
 
-@lru_cache(maxsize=1024)
-def _strides(workload: Workload) -> dict[str, tuple[int, ...]]:
-    """By axis, the stride of every input, then of the output; in elements."""
-    operands = (*workload.inputs, workload.output)
-    return {axis: tuple(workload.stride(item, axis) for item in operands) for axis in workload.sizes}
+class _Axes:
+    """What observations need to know of a workload, worked out once.
+
+    Attributes:
+        strides: by axis, the stride of every input, then of the output; in elements.
+        boxes: by axis, whether input 0, input 1 (0 where there is none) and the output depend on it.
+        spatial: by axis, whether it is one of the output.
+        sizes: logarithms to the base of 2 of the elements of input 0, input 1 and the output.
+        histograms: of the loops met so far; float32 of shape (at least that many, 16).
+    """
+
+    def __init__(self, workload: Workload) -> None:
+        operands = (*workload.inputs, workload.output)
+        self.strides = {axis: tuple(workload.stride(item, axis) for item in operands) for axis in workload.sizes}
+        axes = [item.axes for item in workload.inputs[:2]]
+        axes = [*axes, *[frozenset[str]()] * (2 - len(axes)), workload.output.axes]
+        self.boxes = {axis: tuple(float(axis in having) for having in axes) for axis in workload.sizes}
+        self.spatial = {axis: float(axis in workload.output.axes) for axis in workload.sizes}
+        self.logs = {axis: math.log2(size) for axis, size in workload.sizes.items()}
+        self.sizes = tuple(sum(self.logs[axis] for axis in having) for having in axes)
+        self.histograms = np.zeros((16, BINS), np.float32)
+        self._rows: dict[tuple[str, int, bool], int] = {}
+
+    def row(self, loop: Loop, write: bool = False) -> int:
+        """Row of :attr:`histograms` for a loop of the compute or the write nest."""
+        key = (loop.axis, loop.step, write)
+        row = self._rows.get(key)
+        if row is None:
+            row = self._rows[key] = len(self._rows)
+            if row == len(self.histograms):
+                self.histograms = np.concatenate([self.histograms, np.zeros_like(self.histograms)])
+            strides = [stride * loop.step for stride in self.strides[loop.axis]]
+            self.histograms[row] = shares(strides[-1:] if write else strides)
+        return row
+
+
+@lru_cache(maxsize=4096)
+def _axes(workload: Workload) -> _Axes:
+    return _Axes(workload)
+
+
+def shares(strides: Sequence[int]) -> tuple[float, ...]:
+    """The part of strides s with ceil(log2(s)) = 0, ..., 15; 0 stands for an access that does not move."""
+    bins = [0.0] * BINS
+    for stride in strides:
+        column = (stride - 1).bit_length()  # ceil(log2(s)) in integers
+        if stride and column < BINS:
+            bins[column] += 1 / len(strides)
+    return tuple(bins)
 
 
 def write_loops(nest: Nest) -> tuple[Loop, ...]:
@@ -46,24 +91,14 @@ def write_loops(nest: Nest) -> tuple[Loop, ...]:
     return nest.write[shared_loops(nest) :]
 
 
-def write_trips(nest: Nest) -> list[tuple[int, int]]:
-    """Full iterations and tail of every loop that only the write nest has."""
-    steps = dict(nest.workload.sizes)
-    trips = []
-    for loop in nest.write:
-        trips.append(divmod(steps[loop.axis], loop.step))
-        steps[loop.axis] = loop.step
-    return trips[shared_loops(nest) :]
-
-
-def compute_trips(nest: Nest) -> list[tuple[int, int]]:
-    """Full iterations and tail of every loop of the compute nest."""
-    steps = dict(nest.workload.sizes)
-    trips = []
-    for loop in nest.loops:
-        trips.append(divmod(steps[loop.axis], loop.step))
-        steps[loop.axis] = loop.step
-    return trips
+def trips(sizes: Mapping[str, int], loops: Sequence[Loop]) -> list[tuple[int, int]]:
+    """Full iterations and tail of every loop of a nest of loops over axes of these sizes."""
+    left = dict(sizes)
+    found = []
+    for axis, step in [(loop.axis, loop.step) for loop in loops]:
+        found.append(divmod(left[axis], step))
+        left[axis] = step
+    return found
 
 
 class LoopTuneTable:
@@ -92,42 +127,20 @@ class LoopTuneTable:
 
     def observe(self, state: State) -> npt.NDArray[np.float32]:
         """The table."""
+        nest, cursor = state
+        axes = _axes(nest.workload)
+        sizes = nest.workload.sizes
+        cells = [(0.0, full, tail, 1.0) for full, tail in trips(sizes, nest.loops)]
+        histograms = [axes.row(loop) for loop in nest.loops]
+        if nest.write:
+            shared = shared_loops(nest)
+            cells += [(0.0, full, tail, 0.0) for full, tail in trips(sizes, nest.write)[shared:]]
+            histograms += [axes.row(loop, True) for loop in nest.write[shared:]]
         table = np.zeros((MOST_LOOPS, LOOP_FEATURES), np.float32)
-        fill_loops(table, state)
+        table[: len(cells), :4] = cells
+        table[: len(cells), 4:] = axes.histograms[histograms]
+        table[cursor, 0] = 1.0
         return table
-
-
-def fill_loops(table: npt.NDArray[np.float32], state: State) -> None:
-    """Write LoopTune's columns of a state into the first columns of a table of zeros, one row per loop."""
-    nest, cursor = state
-    strides = _strides(nest.workload)
-    accesses = len(nest.workload.inputs) + 1
-    share = 1.0 / accesses
-    cells: list[float] = []
-    row = [0.0] * LOOP_FEATURES
-    for position, (loop, (full, tail)) in enumerate(zip(nest.loops, compute_trips(nest), strict=True)):
-        values = row.copy()
-        values[0] = float(position == cursor)
-        values[1] = full
-        values[2] = tail
-        values[3] = 1.0
-        for stride in strides[loop.axis]:
-            column = (stride * loop.step - 1).bit_length()  # ceil(log2(s)) in integers
-            if stride and column < BINS:
-                values[4 + column] += share
-        cells += values
-    rows = len(nest.loops)
-    if nest.write:
-        for loop, (full, tail) in zip(write_loops(nest), write_trips(nest), strict=True):
-            values = row.copy()
-            values[1] = full
-            values[2] = tail
-            column = (strides[loop.axis][-1] * loop.step - 1).bit_length()
-            if column < BINS:
-                values[4 + column] = 1.0
-            cells += values
-            rows += 1
-    table[:rows, :LOOP_FEATURES] = np.array(cells, np.float32).reshape(rows, LOOP_FEATURES)
 
 
 FULL_COLUMNS = 28
@@ -158,48 +171,58 @@ class FullTable:
 
     def observe(self, state: State) -> npt.NDArray[np.float32]:
         """The table."""
-        nest = state.nest
-        table = np.zeros((MOST_LOOPS + 1, FULL_COLUMNS), np.float32)
-        count = len(nest.loops)
-        fill_loops(table, state)
-        np.log2(1.0 + table[:count, 1:3], out=table[:count, 1:3])
-        table[:count, 20:] = self._loops(nest)
+        nest, cursor = state
         workload = nest.workload
-        tile = 0.0
-        if nest.tile is not None:
-            extents = nest.tile_extents(nest.tile)
-            tile = sum(math.log2(extents[axis]) for axis in workload.spatial_axes)
+        axes = _axes(workload)
+        tile = len(nest.loops) if nest.tile is None else nest.tile
+        inside = dict(axes.logs)
+        boxes = axes.sizes
+        rows = []
+        elements = 0.0
+        for position, (loop, (full, tail)) in enumerate(
+            zip(nest.loops, trips(workload.sizes, nest.loops), strict=True)
+        ):
+            if position == tile:
+                elements = boxes[2]
+            log_step = _log2(loop.step)
+            rows.append(
+                (
+                    position == cursor,
+                    _log2(1 + full),
+                    _log2(1 + tail),
+                    1.0,
+                    axes.spatial[loop.axis],
+                    position >= tile,
+                    log_step,
+                    *boxes,
+                )
+            )
+            shrunk = inside[loop.axis] - log_step
+            boxes = tuple(box - shrunk * has for box, has in zip(boxes, axes.boxes[loop.axis], strict=True))
+            inside[loop.axis] = log_step
+        table = np.zeros((MOST_LOOPS + 1, FULL_COLUMNS), np.float32)
+        cells = np.array(rows, np.float32)
+        histograms = [axes.row(loop) for loop in nest.loops]  # before the array is read: it may grow
+        table[: len(rows), :4] = cells[:, :4]
+        table[: len(rows), 4:20] = axes.histograms[histograms]
+        table[: len(rows), 20:26] = cells[:, 4:]
+        for item in nest.packs:
+            if item.operand < 2:
+                table[item.depth, 26 + item.operand] = 1.0
         table[MOST_LOOPS, :8] = (
             nest.tile is not None,
-            tile,
-            math.log2(1 + nest.unroll),
+            elements,
+            _log2(1 + nest.unroll),
             nest.prefetch,
-            math.log2(nest.threads),
-            math.log2(workload.flops),
-            math.log2(workload.item_bytes),
-            count,
+            _log2(nest.threads),
+            _log2(workload.flops),
+            _log2(workload.item_bytes),
+            len(rows),
         )
-        return table
+        return np.maximum(table, 0.0)  # a loop over more than its axis has leaves boxes of less than one element
 
-    def _loops(self, nest: Nest) -> list[list[float]]:
-        """Columns 20 and on."""
-        workload = nest.workload
-        output = workload.output.axes
-        operands = [item.axes for item in (*workload.inputs[:2], workload.output)]
-        if len(operands) == 2:
-            operands.insert(1, frozenset())
-        packs = {(item.operand, item.depth) for item in nest.packs}
-        inside = {axis: math.log2(size) for axis, size in workload.sizes.items()}
-        tile = len(nest.loops) if nest.tile is None else nest.tile
-        rows = []
-        for position, loop in enumerate(nest.loops):
-            step = math.log2(loop.step)
-            boxes = [sum([inside[axis] for axis in axes]) for axes in operands]
-            rows.append(
-                [loop.axis in output, position >= tile, step, *boxes, (0, position) in packs, (1, position) in packs]
-            )
-            inside[loop.axis] = step
-        return rows
+
+_log2 = lru_cache(maxsize=1 << 16)(math.log2)
 
 
 NODE_FEATURES, EDGE_FEATURES = 8, 3
@@ -229,11 +252,12 @@ class LoopGraph:
         nest, cursor = state
         workload = nest.workload
         shared, alone = shared_loops(nest), write_loops(nest)
+        sizes = trips(workload.sizes, nest.loops) + trips(workload.sizes, nest.write)[shared:]
         count, inner = len(nest.loops), len(nest.loops) + len(alone)
         statements = 3 if nest.write else 2
         data = len(workload.inputs) + (2 if nest.write else 1)
         nodes = np.zeros((inner + statements + data, NODE_FEATURES), np.float32)
-        for row, (full, tail) in enumerate([*compute_trips(nest), *(write_trips(nest) if alone else [])]):
+        for row, (full, tail) in enumerate(sizes):
             nodes[row] = (1, 0, 0, row == cursor, full, tail, row < count, row)
         multiply, add, write = range(inner, inner + 3)
         for row in range(statements):
@@ -244,11 +268,11 @@ class LoopGraph:
         edges: list[tuple[int, int, int, int, int]] = []  # from, to, tree, data, stride
 
         def chain(rows: list[int], ends: list[int]) -> None:
-            edges.extend((one, other, 1, 0, 0) for one, other in zip(rows, rows[1:], strict=False))
+            edges.extend((one, other, 1, 0, 0) for one, other in itertools.pairwise(rows))
             edges.extend((rows[-1], end, 1, 0, 0) for end in ends)
 
         chain(list(range(count)), [multiply, add])
-        strides = _strides(workload)
+        strides = _axes(workload).strides
         made = first + len(workload.inputs)  # the sum, or the output itself
         for row, loop in enumerate(nest.loops):
             for operand, stride in enumerate(strides[loop.axis]):

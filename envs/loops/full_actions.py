@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property, lru_cache
 from typing import NamedTuple
 
@@ -39,12 +40,14 @@ class TilePlan(NamedTuple):
     Attributes:
         vector: axis that vectors lie along.
         tiles: extents by axis, one mapping per entry of :data:`TILES`; None where the tile does not fit.
+        same: by extents of the output's axes, the tiles that have them.
         reduction: the axis that ``block_sum_*`` blocks, the largest one; None without reduction.
         packable: which of the first inputs can be packed.
     """
 
     vector: str
     tiles: tuple[dict[str, int] | None, ...]
+    same: dict[tuple[int, ...], list[int]]
     reduction: str | None
     packable: tuple[bool, ...]
 
@@ -70,10 +73,15 @@ def plan_tiles(workload: Workload, unit: VectorUnit) -> TilePlan:
         if rows is not None:
             extents[rows] = height
         tiles.append(extents if fits else None)
+    same: dict[tuple[int, ...], list[int]] = {}
+    for index, tile in enumerate(tiles):
+        if tile is not None:
+            same.setdefault(tuple(tile.get(axis, 1) for axis in workload.spatial_axes), []).append(index)
     sizes = workload.sizes
     return TilePlan(
         vector,
         tuple(tiles),
+        same,
         max(workload.reduction_axes, key=sizes.__getitem__, default=None),
         tuple(index < len(workload.inputs) and transforms.can_pack(workload.inputs[index]) for index in PACKABLE),
     )
@@ -178,9 +186,8 @@ class FullActions:
         legal = [extents is not None for extents in plan.tiles]
         if nest.tile is not None:
             here = nest.tile_extents(nest.tile)
-            for index, extents in enumerate(plan.tiles):
-                if extents is not None and all(here[axis] == extent for axis, extent in extents.items()):
-                    legal[index] = self._is_legal(state, index)
+            for index in plan.same.get(tuple(here[axis] for axis in nest.workload.spatial_axes), ()):
+                legal[index] = False
         axes = [loop.axis for loop in nest.loops]
         legal += [
             cursor > 0,
@@ -190,7 +197,7 @@ class FullActions:
         ]
         size = nest.workload.sizes[plan.reduction] if plan.reduction and axes.count(plan.reduction) == 1 else 0
         legal += [tiled and block < size for block in REDUCTION_BLOCKS]
-        legal += [_block_factor(state, block) is not None for block in BLOCKS]
+        legal += [factor is not None for factor in _block_factors(state, BLOCKS)]
         packed = {(item.operand, item.depth) for item in nest.packs}
         legal += [tiled and plan.packable[operand] and (operand, cursor) not in packed for operand in PACKABLE]
         steps = _unrollable(nest)
@@ -238,9 +245,13 @@ class FullActions:
         if extents is None:
             raise IllegalScheduleError(f"{self.names[action]} does not fit the registers or the workload")
         nest = state.nest
+        if nest.tile is not None:
+            here = nest.tile_extents(nest.tile)
+            if action in plan.same.get(tuple(here[axis] for axis in nest.workload.spatial_axes), ()):
+                raise IllegalScheduleError(f"{self.names[action]} changes nothing: the nest has this register tile")
         if nest.loops[-1].axis != plan.vector:
             nest = transforms.vectorise(nest, [loop.axis for loop in nest.loops].index(plan.vector))
-        nest = _other(state.nest, transforms.register_tile(nest, extents))
+        nest = transforms.register_tile(nest, extents)
         return State(nest, min(state.cursor, max(_reach(nest) - 1, 0)))
 
     def _block_sum(self, state: State, size: int) -> State:
@@ -253,7 +264,7 @@ class FullActions:
         return State(transforms.hoist(transforms.split(nest, position, size), position), state.cursor + 1)
 
     def _block(self, state: State, size: int) -> State:
-        factor = _block_factor(state, size)
+        (factor,) = _block_factors(state, (size,))
         if factor is None:
             raise IllegalScheduleError(
                 f"the cursor's axis cannot be blocked by {size}: it has too few elements, or a block already"
@@ -276,16 +287,17 @@ def _reach(nest: Nest) -> int:
     return len(nest.loops) if nest.tile is None else nest.tile
 
 
-def _block_factor(state: State, size: int) -> int | None:
-    """Iterations of the cursor's loop that make a block of about this size; None where there can be none."""
+def _block_factors(state: State, sizes: Sequence[int]) -> list[int | None]:
+    """Iterations of the cursor's loop that make blocks of about these sizes; None where there can be none."""
     nest, cursor = state
     if nest.tile is None or cursor >= nest.tile:
-        return None
-    loop = nest.loops[cursor]
-    if sum(other.axis == loop.axis for other in nest.loops[: nest.tile]) > 1:
-        return None
-    factor = round(size / loop.step)
-    return factor if factor >= 2 and factor * loop.step < nest.extent(cursor) else None
+        return [None] * len(sizes)
+    axis, step = nest.loops[cursor].axis, nest.loops[cursor].step
+    if [loop.axis for loop in nest.loops[: nest.tile]].count(axis) > 1:
+        return [None] * len(sizes)
+    extent = nest.extent(cursor)
+    factors = [round(size / step) for size in sizes]
+    return [factor if factor >= 2 and factor * step < extent else None for factor in factors]
 
 
 def _unrollable(nest: Nest) -> int:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from compiler_dojo.envs.errors import InvalidConfigError
 from compiler_dojo.envs.llvm.library import load_library
 from compiler_dojo.envs.llvm.once import once
 from compiler_dojo.envs.loops.jit import CompiledKernel, Jit
@@ -103,7 +104,12 @@ def measured_peak(target: Target, dtype: str = "float32", threads: int = 1, agai
         dtype: ``float32`` or ``float64``.
         threads: that compute at once.
         again: measure even if it is known; the greater figure is kept, as disturbances only ever lessen it.
+
+    Raises:
+        InvalidConfigError: there are no kernels of this data type, or this machine lacks the target's features.
     """
+    if dtype not in ITEM_BYTES:
+        raise InvalidConfigError(f"no kernels of {dtype}; known: {', '.join(ITEM_BYTES)}")
     records = _peak_records(cache_folder("loops") / "peaks.jsonl")
     key = f"{cpu_model()} | {target.name} | {dtype} | {threads}"
     known = records.get(key)

@@ -28,8 +28,23 @@ class ScheduleReward(Protocol):
             IllegalScheduleError: no code can be generated for the nest.
         """
 
+
+@runtime_checkable
+class KnowsPeak(Protocol):
+    """A reward that also says what its machine can do at most."""
+
     def peak(self, dtype: str = "float32", threads: int = 1) -> float:
-        """The most that the machine does, in GFLOP/s."""
+        """GFLOP/s of multiply-adds alone."""
+
+
+def peak_of(reward: ScheduleReward, target: str, dtype: str, threads: int) -> float:
+    """The most that the machine does, in GFLOP/s: what the reward says, or the analytical model if it says nothing."""
+    if not isinstance(reward, KnowsPeak):
+        from compiler_dojo.envs.loops.costs import AnalyticalCost
+        from compiler_dojo.envs.loops.targets import find_target
+
+        reward = AnalyticalCost(find_target(target))
+    return reward.peak(dtype, threads)
 
 
 class MeasuredReward:

@@ -7,7 +7,7 @@ import os
 import statistics
 import weakref
 from collections.abc import Sequence
-from ctypes import byref, c_double, c_int64, c_void_p
+from ctypes import byref, c_double, c_int64
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -70,6 +70,14 @@ class Timing(NamedTuple):
         return self.spread > limit
 
 
+class _Workspace(NamedTuple):
+    """Scratch memory: ``stride`` bytes for each thread from ``address`` on, all multiples of a cache line."""
+
+    memory: Array
+    address: int
+    stride: int
+
+
 class Team:
     """Threads that run kernels together, the caller's among them. Several callers take turns.
 
@@ -89,7 +97,7 @@ class Team:
         if not self._handle:
             raise InvalidConfigError(f"the system does not start {threads} threads: take fewer")
         self._finalizer = weakref.finalize(self, self._functions.dojo_team_close, self._handle)
-        self._workspaces: list[Array] = []
+        self._workspaces: list[_Workspace] = []
 
     def run(self, kernel: CompiledKernel, operands: Sequence[Array], workspace_bytes: int, count: int) -> None:
         """Run iterations [0, ``count``) of a kernel's outermost loop, divided into contiguous, nearly equal parts.
@@ -105,7 +113,9 @@ class Team:
         """
         self._check_open()
         workspace = self._take_workspace(workspace_bytes)
-        self._functions.dojo_team_run(self._handle, byref(_work(kernel, operands, workspace, count)))
+        addresses = pointers(operands)
+        work = Work(kernel.address, ctypes.addressof(addresses), workspace.address, workspace.stride, 0, count)
+        self._functions.dojo_team_run(self._handle, byref(work))
         self._workspaces.append(workspace)
 
     def time(
@@ -127,7 +137,8 @@ class Team:
         if protocol.threads != self.threads:
             raise InvalidConfigError(f"{protocol} is for {protocol.threads} threads; this team has {self.threads}")
         workspace = self._take_workspace(workspace_bytes)
-        work = _work(kernel, operands, workspace, count)
+        addresses = pointers(operands)
+        work = Work(kernel.address, ctypes.addressof(addresses), workspace.address, workspace.stride, 0, count)
         settings = TimingProtocol(protocol.warmup, protocol.min_seconds, protocol.repeats, protocol.pinned)
         samples, runs = (c_double * protocol.repeats)(), c_int64()
         timed = self._functions.dojo_team_time(self._handle, byref(work), byref(settings), samples, byref(runs))
@@ -147,21 +158,15 @@ class Team:
         if not self._finalizer.alive:
             raise SessionClosedError("this team was closed: make another")
 
-    def _take_workspace(self, size: int) -> Array:
-        """A row of bytes for each thread, aligned to cache lines; one that an earlier call has left if it is enough."""
+    def _take_workspace(self, size: int) -> _Workspace:
+        """One that an earlier call has left, if it is large enough."""
         stride = -(-size // CACHE_LINE) * CACHE_LINE
         while self._workspaces:
             workspace = self._workspaces.pop()
-            if workspace.shape[1] >= stride:
+            if workspace.stride >= stride:
                 return workspace
         memory = np.empty(stride * self.threads + CACHE_LINE, np.uint8)
-        start = -memory.ctypes.data % CACHE_LINE
-        return memory[start : start + stride * self.threads].reshape(self.threads, stride)
-
-
-def _work(kernel: CompiledKernel, operands: Sequence[Array], workspace: Array, count: int) -> Work:
-    addresses = ctypes.cast(pointers(operands), ctypes.POINTER(c_void_p))
-    return Work(kernel.address, addresses, workspace.ctypes.data, workspace.shape[1], 0, count)
+        return _Workspace(memory, -(-memory.ctypes.data // CACHE_LINE) * CACHE_LINE, stride)
 
 
 def summarize(samples: Sequence[float], runs: int) -> Timing:

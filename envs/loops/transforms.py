@@ -93,7 +93,8 @@ def interchange(nest: Nest, position: int) -> Nest:
     if position < shared_loops(nest):
         partner = _in_write(nest, position + 1)
         if partner is not None:
-            write = _exchanged(write, position, partner)
+            # between the two there may be loops of axes that the other nest does not have here: they stay inside
+            write = (*write[:position], write[partner], *write[position:partner], *write[partner + 1 :])
     return _changed(nest, loops=_exchanged(nest.loops, position, position + 1), write=write)
 
 
@@ -328,7 +329,7 @@ def parallel(nest: Nest, threads: int) -> Nest:
 def _changed(nest: Nest, **changes: Any) -> Nest:
     """The nest with other attributes, if it is still one that can be run."""
     new = replace(nest, **changes)
-    if tree_size(new) > MOST_LOOPS:
+    if len(new.loops) + len(new.write) > MOST_LOOPS and tree_size(new) > MOST_LOOPS:
         raise IllegalScheduleError(f"the nest would have {tree_size(new)} loops; it has at most {MOST_LOOPS}")
     axes = new.workload.reduction_axes
     if new.threads > 1:

@@ -9,9 +9,9 @@ import pytest
 from compiler_dojo.envs.errors import EpisodeStateError, PassFailedError
 from compiler_dojo.envs.llvm.passes import PASSES, find_pass
 from compiler_dojo.envs.llvm.session import CompilerSession
-from compiler_dojo.envs.seconds import Seconds
 from compiler_dojo.envs.prepared import prepare
 from compiler_dojo.envs.programs import Program, load_programs
+from compiler_dojo.envs.seconds import Seconds
 
 WITH_INTRINSICS = "bundled://containers/ring_buffer"  # C++, 421 instructions, declares llvm.* functions
 SHORT = ["sroa", "simplifycfg", "instcombine<no-verify-fixpoint>", "early-cse", "adce", "gvn"]

@@ -16,7 +16,7 @@ def contraction(expression: str, dtype: str = "float32", **sizes: int) -> Worklo
         expression,
         tuple(Axis(axis, sizes[axis]) for axis in axes),
         operand("C", output),
-        tuple(operand(name, letters) for name, letters in zip("ABD", inputs.split(","), strict=False)),
+        tuple(operand(name, letters) for name, letters in zip(("A", "B", "D"), inputs.split(","), strict=False)),
         dtype,
     )
 

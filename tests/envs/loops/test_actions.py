@@ -7,6 +7,7 @@ from making_nests import convolution, nest, product, short
 from compiler_dojo.envs.errors import IllegalScheduleError
 from compiler_dojo.envs.loops.actions import ActionSet, LoopTuneActions, State
 from compiler_dojo.envs.loops.full_actions import FullActions
+from compiler_dojo.envs.loops.legality import check_nest
 from compiler_dojo.envs.loops.transforms import tree_size
 
 ACTIONS = LoopTuneActions()
@@ -123,6 +124,7 @@ def test_random_walk__keeps_masks_true_and_trees_small(sizes) -> None:
         for _ in range(25):
             state = ACTIONS.apply(state, int(draw.choice(checked_mask(ACTIONS, state).nonzero()[0])))
             assert tree_size(state.nest) <= 10
+            check_nest(state.nest)
             last = state.nest.trips(len(state.nest.loops) - 1)[0]
             assert last == 1 or last % 8 == 0
             assert 0 <= state.cursor < len(state.nest.loops)
@@ -134,11 +136,14 @@ def checked_mask(actions: ActionSet, state: State) -> np.ndarray:
     assert mask.shape == (len(actions.names),)
     assert mask.dtype == np.bool_
     for action, legal in enumerate(mask):
-        try:
-            after = actions.apply(state, action)
-        except IllegalScheduleError:
-            assert not legal, actions.names[action]
-        else:
-            assert legal, actions.names[action]
-            assert after != state
+        after = after_action(actions, state, action)
+        assert legal == (after is not None), actions.names[action]
+        assert after != state
     return mask
+
+
+def after_action(actions: ActionSet, state: State, action: int) -> State | None:
+    try:
+        return actions.apply(state, action)
+    except IllegalScheduleError:
+        return None

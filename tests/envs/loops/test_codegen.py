@@ -8,7 +8,7 @@ from compiler_dojo.envs.loops.codegen import generate, resolve_tile, vectors_of
 from compiler_dojo.envs.loops.jit import Jit, find_target
 from compiler_dojo.envs.loops.nest import Loop, Nest, Pack, start_nest
 from compiler_dojo.envs.loops.random_workloads import random_workload
-from compiler_dojo.envs.loops.reference import evaluate, interpret, random_arrays, tolerance
+from compiler_dojo.envs.loops.reference import evaluate, exact_arrays, interpret, random_arrays, tolerance
 from compiler_dojo.envs.loops.runner import RunnableKernel
 from compiler_dojo.envs.loops.sampling import sample_nest
 from compiler_dojo.envs.loops.workloads import parse
@@ -50,6 +50,44 @@ def test_generate__agrees_with_the_interpreter_and_numpy_on_random_nests(seed, j
     workload = random_workload(rng, 20_000)
     assert_right(start_nest(workload), jit, seed)
     assert_right(sample_nest(workload, jit.target, rng), jit, seed)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_generate__gives_exactly_what_numpy_gives_for_any_legal_nest(seed, jit, make_nest) -> None:
+    """Splits of any factor, any order, tile and packs, where samples would not go; integers, so nothing is rounded."""
+    rng = np.random.default_rng(seed)
+    for _ in range(4):
+        workload = random_workload(rng, 10_000)
+        nest = make_nest(workload, rng)
+        try:
+            kernel = kernel_of(nest, jit)
+        except IllegalScheduleError:
+            continue
+        output, *inputs = exact_arrays(workload, rng)
+        kernel.run([output, *inputs])
+        np.testing.assert_array_equal(output, evaluate(workload, *inputs), err_msg=nest.key)
+
+
+@pytest.mark.parametrize(
+    ("order", "tile", "packs"),
+    [
+        ((Loop("k", 3), Loop("m"), Loop("k")), 0, (Pack(0, 0),)),
+        ((Loop("m"), Loop("k")), 0, (Pack(0, 0), Pack(1, 0))),
+        ((Loop("m"), Loop("k")), 2, ()),
+    ],
+    ids=["stride of a split reduction", "several vectors of a packed row", "reduction outside the tile"],
+)
+def test_generate__sums_along_vectors(order, tile, packs, jit) -> None:
+    workload = parse("mk,k->m", m=3, k=100)
+    output, *inputs = exact_arrays(workload, np.random.default_rng(1))
+    kernel_of(Nest(workload, order, tile=tile, packs=packs), jit).run([output, *inputs])
+    np.testing.assert_array_equal(output, evaluate(workload, *inputs))
+
+
+def test_generate__refuses_a_pack_inside_the_tile_that_it_chose(jit) -> None:
+    workload = parse("mk,kn->mn", m=2, k=3, n=4)
+    with pytest.raises(IllegalScheduleError, match="input B is packed at depth 2: from 0 to 0"):
+        generate(start_nest(workload).with_(packs=(Pack(1, 2),)), jit.target)
 
 
 EXPRESSIONS = {

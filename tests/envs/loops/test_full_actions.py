@@ -8,6 +8,7 @@ from test_actions import checked_mask
 from compiler_dojo.envs.errors import IllegalScheduleError
 from compiler_dojo.envs.loops.actions import State
 from compiler_dojo.envs.loops.full_actions import TILES, FullActions, VectorUnit, plan_tiles
+from compiler_dojo.envs.loops.legality import check_nest
 from compiler_dojo.envs.loops.transforms import tree_size
 
 AVX512, AVX2, NEON = VectorUnit(64, 32), VectorUnit(32, 16), VectorUnit(16, 32)
@@ -176,4 +177,5 @@ def test_random_walk__keeps_masks_true(workload) -> None:
         for _ in range(20):
             state = ACTIONS.apply(state, int(draw.choice(checked_mask(ACTIONS, state).nonzero()[0])))
             assert tree_size(state.nest) <= 10
+            check_nest(state.nest)
             assert state.cursor == 0 or state.cursor < (state.nest.tile or len(state.nest.loops))

@@ -7,12 +7,11 @@ from itertools import zip_longest
 from pathlib import Path
 
 import pytest
+from making_nests import contraction, convolution, nest, product, short
 
 from compiler_dojo.envs.errors import IllegalScheduleError
 from compiler_dojo.envs.loops import transforms
 from compiler_dojo.envs.loops.nest import Nest, Pack, start_nest
-
-from making_nests import contraction, convolution, nest, product, short
 
 GOLDEN = Path(__file__).with_name("transforms.txt")
 START = start_nest(product(96, 128, 256))

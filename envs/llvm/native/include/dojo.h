@@ -259,8 +259,9 @@ DOJO_API void dojo_kernel_close(dojo_kernel *kernel);
  * each run, then sleep. Calls take turns. After a fork the child can only close its copy. */
 typedef struct dojo_team dojo_team;
 
-/* One run of a kernel: thread i of n runs the i-th of n contiguous parts of [begin, end), nearly
- * equal ones, with the workspace at workspace + i * workspace_bytes. Empty parts are not run. */
+/* One run of a kernel: for n threads [begin, end) is divided into n contiguous, nearly equal parts,
+ * and part i runs with the workspace at workspace + i * workspace_bytes. Thread i runs part i
+ * unless another one is done before it gets a CPU. Empty parts are not run. */
 typedef struct dojo_work {
     dojo_kernel_function function;
     void **operands;

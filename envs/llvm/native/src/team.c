@@ -14,9 +14,10 @@ static const double SPIN_SECONDS = 50e-6;
 enum { LOOKS_PER_CLOCK = 64 };
 
 typedef struct member {
-    dojo_team *team;
+    _Alignas(64) dojo_team *team;
     int64_t index;
-    pthread_t thread;
+    pthread_t thread; /* unless it is the caller */
+    uint32_t claimed; /* last round in which somebody took this member's part */
 } member;
 
 struct dojo_team {
@@ -32,9 +33,9 @@ struct dojo_team {
     bool closing;
     _Alignas(64) uint32_t round; /* of work; a futex of sleeping members */
     uint32_t sleeping;
-    _Alignas(64) uint32_t pending; /* members at work; a futex of the caller */
+    _Alignas(64) uint32_t pending; /* parts that are not done; a futex of the caller */
     uint32_t caller_sleeps;
-    _Alignas(64) member members[]; /* threads - 1: the caller is the first of the team */
+    _Alignas(64) member members[]; /* as many as threads; the caller is the first */
 };
 
 /* Whether *word changed from `value` while it paid to watch it. */
@@ -61,31 +62,48 @@ static void run_part(const dojo_team *team, int64_t index) {
                        begin, end);
 }
 
+/* Run the member's own part, then those whose members have not come to them: a thread may wait long
+ * for a CPU. Whoever claims a part of a round finds its work in place, as the round ends only when
+ * all its parts are done. */
+static void run_parts(dojo_team *team, int64_t first, uint32_t round) {
+    for (int64_t i = 0; i < team->threads; i++) {
+        int64_t index = (first + i) % team->threads;
+        uint32_t before = round - 1;
+        if (!__atomic_compare_exchange_n(&team->members[index].claimed, &before, round, false,
+                                         __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
+            continue;
+        run_part(team, index);
+        if (add(&team->pending, -1) == 0 && load(&team->caller_sleeps))
+            futex_wake(&team->pending, 1);
+    }
+}
+
 static void *serve(void *opaque) {
     member *self = opaque;
     dojo_team *team = self->team;
-    for (uint32_t seen = 0;; seen++) {
+    uint32_t seen = 0;
+    for (;;) {
         if (!spin_while(&team->round, seen)) {
             add(&team->sleeping, 1);
             while (load(&team->round) == seen)
                 futex_wait(&team->round, seen, 0);
             add(&team->sleeping, -1);
         }
-        if (team->closing)
+        seen = load(&team->round);
+        if (__atomic_load_n(&team->closing, __ATOMIC_SEQ_CST))
             return NULL;
-        run_part(team, self->index);
-        if (add(&team->pending, -1) == 0 && load(&team->caller_sleeps))
-            futex_wake(&team->pending, 1);
+        run_parts(team, self->index, seen);
     }
 }
 
-static void start_round(dojo_team *team) {
-    add(&team->round, 1);
+static uint32_t start_round(dojo_team *team) {
+    uint32_t round = add(&team->round, 1);
     if (load(&team->sleeping) > 0)
         futex_wake(&team->round, (int)team->threads);
+    return round;
 }
 
-static void await_members(dojo_team *team) {
+static void await_parts(dojo_team *team) {
     uint32_t left;
     while ((left = load(&team->pending)) != 0) {
         if (spin_while(&team->pending, left))
@@ -99,13 +117,13 @@ static void await_members(dojo_team *team) {
 
 static void run_once(dojo_team *team) {
     if (team->threads == 1) {
-        team->function(team->operands, team->workspace, team->begin, team->end);
+        if (team->begin < team->end)
+            team->function(team->operands, team->workspace, team->begin, team->end);
         return;
     }
-    store(&team->pending, (uint32_t)(team->threads - 1));
-    start_round(team);
-    run_part(team, 0);
-    await_members(team);
+    store(&team->pending, (uint32_t)team->threads);
+    run_parts(team, 0, start_round(team));
+    await_parts(team);
 }
 
 /* Sets team->threads to how many there are. */
@@ -113,18 +131,20 @@ static void start_members(dojo_team *team, int64_t threads) {
     sigset_t all, before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before); /* signals are the caller's business */
-    for (team->threads = 1; team->threads < threads; team->threads++) {
-        member *member = &team->members[team->threads - 1];
+    int64_t started = 1;
+    for (; started < threads; started++) {
+        member *member = &team->members[started];
         member->team = team;
-        member->index = team->threads;
+        member->index = started;
         if (pthread_create(&member->thread, NULL, serve, member) != 0)
             break;
     }
+    team->threads = started;
     pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
 dojo_team *dojo_team_open(int64_t threads) {
-    size_t size = sizeof(dojo_team) + (size_t)(threads - 1) * sizeof(member);
+    size_t size = sizeof(dojo_team) + (size_t)threads * sizeof(member);
     dojo_team *team = aligned_alloc(64, (size + 63) / 64 * 64);
     if (team == NULL)
         abort();
@@ -142,9 +162,9 @@ void dojo_team_close(dojo_team *team) {
     if (team == NULL)
         return;
     if (team->process == getpid()) {
-        team->closing = true;
+        __atomic_store_n(&team->closing, true, __ATOMIC_SEQ_CST);
         start_round(team);
-        for (int64_t i = 0; i < team->threads - 1; i++)
+        for (int64_t i = 1; i < team->threads; i++)
             pthread_join(team->members[i].thread, NULL);
     }
     pthread_mutex_destroy(&team->busy);
@@ -168,7 +188,7 @@ void dojo_team_run(dojo_team *team, const dojo_work *work) {
 }
 
 static pthread_t member_thread(const dojo_team *team, int64_t index) {
-    return index == 0 ? pthread_self() : team->members[index - 1].thread;
+    return index == 0 ? pthread_self() : team->members[index].thread;
 }
 
 /* Give each thread a CPU of its own, the caller the one it is on; `before` receives what they were

@@ -998,6 +998,121 @@ static void test_function_hash(void) {
         check_functions(&different[i], false, __LINE__);
 }
 
+#define SUM_KERNEL(name, operation)                                                                \
+    "define void @" name "(ptr %operands, ptr %workspace, i64 %begin, i64 %end) nounwind {\n"      \
+    "entry:\n"                                                                                     \
+    "  %out = load ptr, ptr %operands\n"                                                           \
+    "  br label %loop\n"                                                                           \
+    "loop:\n"                                                                                      \
+    "  %i = phi i64 [ %begin, %entry ], [ %next, %loop ]\n"                                        \
+    "  %p = getelementptr i64, ptr %out, i64 %i\n"                                                 \
+    "  %x = load i64, ptr %p\n"                                                                    \
+    "  %y = " operation " i64 %x, 2\n"                                                             \
+    "  store i64 %y, ptr %p\n"                                                                     \
+    "  store i64 %begin, ptr %workspace\n"                                                         \
+    "  %next = add i64 %i, 1\n"                                                                    \
+    "  %more = icmp slt i64 %next, %end\n"                                                         \
+    "  br i1 %more, label %loop, label %done\n"                                                    \
+    "done:\n"                                                                                      \
+    "  ret void\n"                                                                                 \
+    "}\n"
+
+static dojo_jit *open_host_jit(void) {
+    char *triple, *cpu, *features;
+    dojo_jit *jit;
+    REQUIRE(dojo_jit_host(library, &triple, &cpu, &features, &error));
+    REQUIRE(dojo_jit_open(library, triple, cpu, features, 2, &jit, &error));
+    dojo_string_free(triple);
+    dojo_string_free(cpu);
+    dojo_string_free(features);
+    return jit;
+}
+
+static dojo_kernel *compile_kernel(dojo_jit *jit, const char *ir) {
+    dojo_kernel *kernel;
+    REQUIRE(dojo_jit_compile(jit, ir, strlen(ir), "kernel", NULL, true, &kernel, &error));
+    return kernel;
+}
+
+static void test_jit(void) {
+    static const char add[] = SUM_KERNEL("kernel", "add"), times[] = SUM_KERNEL("kernel", "mul");
+    dojo_jit *jit = open_host_jit();
+    dojo_kernel *first = compile_kernel(jit, add), *second = compile_kernel(jit, times);
+    int64_t numbers[] = {1, 1, 1, 1}, scratch;
+    void *operands[] = {numbers};
+    first->function(operands, &scratch, 1, 3);
+    second->function(operands, &scratch, 2, 4);
+    CHECK(numbers[0] == 1 && numbers[1] == 3 && numbers[2] == 6 && numbers[3] == 2);
+    CHECK(first->object_size > 0 && first->code_seconds > 0);
+    dojo_kernel_close(first);
+    second->function(operands, &scratch, 0, 1);
+    CHECK(numbers[0] == 2);
+
+    dojo_kernel *none;
+    CHECK_FAILURE(dojo_jit_compile(jit, "define", 6, "kernel", NULL, false, &none, &error),
+                  DOJO_ERROR_PARSE, "error");
+    CHECK_FAILURE(dojo_jit_compile(jit, add, sizeof add - 1, "other", "", false, &none, &error),
+                  DOJO_ERROR_PROGRAM, "defines no function 'other'");
+    CHECK_FAILURE(dojo_jit_compile(jit, add, sizeof add - 1, "kernel", "x", false, &none, &error),
+                  DOJO_ERROR_PASS, "unknown");
+    static const char unlinked[] =
+        "declare void @nowhere()\ndefine void @kernel() {\n  call void @nowhere()\n  ret void\n}\n";
+    CHECK_FAILURE(
+        dojo_jit_compile(jit, unlinked, sizeof unlinked - 1, "kernel", NULL, false, &none, &error),
+        DOJO_ERROR_EMIT, "nowhere");
+    CHECK(none == NULL);
+
+    char *assembly;
+    REQUIRE(dojo_jit_assembly(jit, add, sizeof add - 1, NULL, &assembly, &error));
+    CHECK(strstr(assembly, "kernel:") != NULL);
+    dojo_string_free(assembly);
+    dojo_jit_close(jit);
+    second->function(operands, &scratch, 0, 1);
+    CHECK(numbers[0] == 4);
+    dojo_kernel_close(second);
+}
+
+static void *compile_often(void *opaque) {
+    static const char add[] = SUM_KERNEL("kernel", "add");
+    for (int i = 0; i < 20; i++)
+        dojo_kernel_close(compile_kernel(opaque, add));
+    return NULL;
+}
+
+static void test_jit_threads(void) {
+    dojo_jit *jit = open_host_jit();
+    pthread_t threads[4];
+    for (size_t i = 0; i < 4; i++)
+        pthread_create(&threads[i], NULL, compile_often, jit);
+    for (size_t i = 0; i < 4; i++)
+        pthread_join(threads[i], NULL);
+    dojo_jit_close(jit);
+}
+
+static void test_team(int64_t threads) {
+    static const char add[] = SUM_KERNEL("kernel", "add");
+    dojo_jit *jit = open_host_jit();
+    dojo_kernel *kernel = compile_kernel(jit, add);
+    dojo_team *team = dojo_team_open(threads);
+    int64_t numbers[101] = {0}, scratch[8][8] = {{0}};
+    void *operands[] = {numbers};
+    const dojo_work work = {kernel->function, operands, scratch, sizeof *scratch, 1, 100};
+    for (int i = 0; i < 200; i++)
+        dojo_team_run(team, &work);
+    CHECK(numbers[0] == 0 && numbers[1] == 400 && numbers[99] == 400 && numbers[100] == 0);
+    CHECK(scratch[0][0] == 1 && scratch[threads - 1][0] == 100 - 99 / threads);
+
+    const dojo_protocol protocol = {.warmup = 2, .min_seconds = 1e-4, .repeats = 3};
+    double seconds[3] = {0};
+    int64_t runs;
+    CHECK(dojo_team_time(team, &work, &protocol, seconds, &runs));
+    CHECK(seconds[0] > 0 && seconds[1] > 0 && seconds[2] > 0 && runs >= 3);
+    CHECK(numbers[1] == 400 + 2 * (runs + 2));
+    dojo_team_close(team);
+    dojo_kernel_close(kernel);
+    dojo_jit_close(jit);
+}
+
 int main(int count, char **arguments) {
     if (count != 2) {
         fprintf(stderr, "usage: %s PATH_OF_LIBLLVM\n", arguments[0]);
@@ -1021,6 +1136,10 @@ int main(int count, char **arguments) {
     test_graph();
     test_functions();
     test_function_hash();
+    test_jit();
+    test_jit_threads();
+    test_team(1);
+    test_team(3);
     dojo_library_close(library);
     library = NULL;
     printf("%u checks passed\n", passed);

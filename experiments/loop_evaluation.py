@@ -1,0 +1,332 @@
+"""Agents' nests for loop workloads, measured in turn with the start nest: a record each, and a table that sums up."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from rich.box import SIMPLE_HEAD
+from rich.markup import escape
+from rich.table import Table
+
+from compiler_dojo.envs.errors import InvalidConfigError, InvalidRecordError
+from compiler_dojo.envs.loop_schedule import LoopScheduleEnv
+from compiler_dojo.envs.loops.measure import measured_peak
+from compiler_dojo.envs.loops.nest import Nest, start_nest
+from compiler_dojo.envs.loops.targets import find_target
+from compiler_dojo.envs.loops.workload import Workload
+from compiler_dojo.envs.loops.workloads import load_workloads
+from compiler_dojo.experiments.bench_loops import Entry, Settings, measure_workload, pinned
+from compiler_dojo.experiments.config import from_mapping
+from compiler_dojo.experiments.loop_agents import Choice, LoopContender
+from compiler_dojo.experiments.loop_config import LoopEnvConfig
+from compiler_dojo.experiments.loop_own import OurPeer
+from compiler_dojo.experiments.statistics import Interval, bootstrap_geomean
+
+START = "start"
+
+
+@dataclass(frozen=True)
+class MeasuringSettings(Settings):
+    """How the chosen nests are timed at the end: rounds in which each gives one sample, of which the best counts."""
+
+    repeats: int = 15
+    min_seconds: float = 5e-3
+
+
+@dataclass(frozen=True)
+class LoopRecord:
+    """An agent's nest for a workload; the actions make it again.
+
+    Attributes:
+        agent: who chose.
+        workload: text, for :func:`~compiler_dojo.envs.loops.workloads.load_workloads`.
+        env: settings of the environment the actions were taken in, its target included.
+        seed: of the agent.
+        actions: names of those taken, in order.
+        nest: text of the nest at the end.
+        start_gflops: of the nest at the start, in the best sample.
+        gflops: of the agent's nest, in the best sample.
+        start_median: as start_gflops, at the median sample.
+        median: as gflops, at the median sample.
+        peak: GFLOP/s that the machine reached on multiply-adds alone, measured beside.
+        seconds: from the workload to the compiled kernel, what the agent measured included.
+        measurements: nests that the agent measured.
+        error: why there are no times, or empty.
+    """
+
+    agent: str
+    workload: str
+    env: LoopEnvConfig
+    seed: int
+    actions: tuple[str, ...]
+    nest: str
+    start_gflops: float
+    gflops: float
+    start_median: float
+    median: float
+    peak: float
+    seconds: float
+    measurements: int
+    error: str = ""
+
+    @property
+    def ratio(self) -> float:
+        """How many times as fast as the start nest."""
+        return self.gflops / self.start_gflops
+
+
+def evaluate(
+    contenders: Sequence[LoopContender],
+    workloads: Iterable[Workload],
+    target: str,
+    settings: Settings,
+    seed: int = 0,
+) -> Iterator[list[LoopRecord]]:
+    """Let every contender choose its nest for a workload, then time all of these in turn; a workload's at a time.
+
+    Args:
+        contenders: whose names differ; they act for the same target.
+        workloads: what is scheduled.
+        target: what the start nest is compiled for.
+        settings: how nests are timed.
+        seed: of the contenders.
+
+    Raises:
+        InvalidConfigError: contenders share a name or act for other targets.
+    """
+    names = [START, *(contender.name for contender in contenders)]
+    if len(set(names)) < len(names):
+        raise InvalidConfigError(f"agents are told apart by their names, got {', '.join(names)}")
+    for contender in contenders:
+        if contender.env.target != target:
+            raise InvalidConfigError(
+                f"{contender.name} acts for {contender.env.target} and is compared on {target}: give --target"
+            )
+    compiled_for = find_target(target)
+    peak = 0.0
+    for workload in workloads:
+        choices = {contender.name: choose(contender, workload, seed) for contender in contenders}
+        nests = {START: start_nest(workload), **{name: choice.nest for name, choice in choices.items()}}
+        peers = [OurPeer(name, _constant(nest), compiled_for) for name, nest in nests.items()]
+        entries = {entry.peer: entry for entry in measure_workload("", workload, peers, settings)}
+        with pinned():
+            peak = max(peak, measured_peak(compiled_for, workload.dtype, again=True))
+        yield [
+            _record(contender, choices[contender.name], entries[contender.name], entries[START], workload, peak, seed)
+            for contender in contenders
+        ]
+
+
+def choose(contender: LoopContender, workload: Workload, seed: int) -> Choice:
+    """What a contender chooses for a workload."""
+    env = contender.env.make(workload, contender.reward)
+    observation, _ = env.reset(seed=seed)
+    return contender.choose(env, observation, seed)
+
+
+def _constant(nest: Nest) -> Callable[[Workload], Nest]:
+    return lambda workload: nest
+
+
+def _record(
+    contender: LoopContender,
+    choice: Choice,
+    entry: Entry,
+    start: Entry,
+    workload: Workload,
+    peak: float,
+    seed: int,
+) -> LoopRecord:
+    error = entry.error or start.error
+
+    def gflops(seconds: float) -> float:
+        return 0.0 if error else workload.flops / seconds / 1e9
+
+    return LoopRecord(
+        agent=contender.name,
+        workload=str(workload),
+        env=contender.env,
+        seed=seed,
+        actions=choice.actions,
+        nest=str(choice.nest),
+        start_gflops=gflops(start.best_seconds),
+        gflops=gflops(entry.best_seconds),
+        start_median=gflops(start.median_seconds),
+        median=gflops(entry.median_seconds),
+        peak=peak,
+        seconds=choice.seconds + entry.tuning_seconds,
+        measurements=choice.measurements,
+        error=error,
+    )
+
+
+def replay(record: LoopRecord) -> Nest:
+    """The nest that a record's actions make.
+
+    Raises:
+        InvalidRecordError: it is not the one that the record holds.
+    """
+    (workload,) = load_workloads(record.workload)
+    config = record.env
+    env = LoopScheduleEnv(
+        workload, config.actions, _Worthless(), None, max(len(record.actions), 1), config.stop, config.target,
+        config.threads,
+    )  # fmt: skip
+    env.reset()
+    for action in record.actions:
+        env.step(action)
+    if str(env.nest) != record.nest:
+        raise InvalidRecordError(f"the actions of {record.agent} for {record.workload} make another nest:\n{env.nest}")
+    return env.nest
+
+
+class _Worthless:
+    """Values no nest, and so neither compiles nor measures."""
+
+    deterministic = True
+    platform_dependent = False
+
+    def gflops(self, nest: Nest) -> float:
+        return 0.0
+
+    def peak(self, dtype: str = "float32", threads: int = 1) -> float:
+        return 1.0
+
+
+def write_loop_records(path: Path, records: Iterable[LoopRecord]) -> None:
+    """Append records, one JSON object a line."""
+    with path.open("a") as file:
+        for record in records:
+            file.write(json.dumps(dataclasses.asdict(record)) + "\n")
+
+
+def read_loop_records(path: Path) -> Iterator[LoopRecord]:
+    """Read what :func:`write_loop_records` wrote.
+
+    Raises:
+        InvalidRecordError: a line that is not a record; the message names the line.
+    """
+    with path.open(errors="replace") as file:
+        for number, line in enumerate(file, 1):
+            try:
+                yield from_mapping(LoopRecord, json.loads(line))
+            except (ValueError, TypeError, AttributeError) as error:
+                raise InvalidRecordError(f"{path}:{number} is not a record of loop nests: {error}") from error
+
+
+class LoopRow(NamedTuple):
+    """A contender's score over a set.
+
+    Attributes:
+        agent: name.
+        workloads: that it has a measured nest for.
+        gflops: geomean.
+        ratio: geomean over the start nest, with its interval; None when all failed.
+        share: geomean of the share of the peak, with its interval.
+        seconds: median from workload to kernel.
+        measurements: mean.
+        failures: workloads without a measured nest; they are not part of the means.
+    """
+
+    agent: str
+    workloads: int
+    gflops: float
+    ratio: Interval | None
+    share: Interval | None
+    seconds: float
+    measurements: float
+    failures: int
+
+
+def rows_of(records: Sequence[LoopRecord]) -> list[LoopRow]:
+    """A row per agent, in order of appearance; the peak is the highest that was measured for each target."""
+    peaks: dict[tuple[str, str], float] = {}
+    for record in records:
+        key = _peak_key(record)
+        peaks[key] = max(record.peak, peaks.get(key, 0.0))
+    rows = []
+    for agent in dict.fromkeys(record.agent for record in records):
+        own = [record for record in records if record.agent == agent]
+        good = [record for record in own if not record.error]
+        shares = [record.gflops / peaks[_peak_key(record)] for record in good]
+        rows.append(
+            LoopRow(
+                agent=agent,
+                workloads=len(good),
+                gflops=float(np.exp(np.mean(np.log([record.gflops for record in good])))) if good else 0.0,
+                ratio=bootstrap_geomean([record.ratio for record in good]) if good else None,
+                share=bootstrap_geomean(shares) if good else None,
+                seconds=float(np.median([record.seconds for record in own])),
+                measurements=float(np.mean([record.measurements for record in own])),
+                failures=len(own) - len(good),
+            )
+        )
+    return rows
+
+
+def _peak_key(record: LoopRecord) -> tuple[str, str]:
+    return record.env.target, record.workload.rsplit(" ", 1)[-1]
+
+
+def rows_as_mappings(rows: Iterable[LoopRow]) -> list[dict[str, Any]]:
+    """Rows as plain values for JSON."""
+    return [
+        {**row._asdict(), "ratio": row.ratio and row.ratio._asdict(), "share": row.share and row.share._asdict()}
+        for row in rows
+    ]
+
+
+def workload_table(records: Sequence[LoopRecord]) -> Table:
+    """Per workload and agent: GFLOP/s at the start and of the agent, their ratio, share of the peak, seconds."""
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for column in ("workload", "agent"):
+        table.add_column(column, overflow="fold")
+    for column in ("start", "agent's", "ratio", "share", "seconds", "measured"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for record in records:
+        if record.error:
+            table.add_row(escape(record.workload), escape(record.agent), f"[red]{escape(record.error)}[/red]")
+            continue
+        figures = (f"{record.start_gflops:.1f}", f"{record.gflops:.1f}", f"{record.ratio:.2f}")
+        share, seconds = f"{record.gflops / record.peak:.0%}", f"{record.seconds:.3f}"
+        table.add_row(escape(record.workload), escape(record.agent), *figures, share, seconds, str(record.measurements))
+    return table
+
+
+def summary_table(rows: Sequence[LoopRow], title: str, records: Sequence[LoopRecord]) -> Table:
+    """One line per agent: geomean over the start nest and of the share of peak, with their 95% intervals."""
+    start = [record.start_gflops for record in records if record.agent == records[0].agent and not record.error]
+    peak = max(record.peak for record in records)
+    caption = "geomeans over workloads [95% bootstrap interval]; nests timed in turn, best samples"
+    if start:
+        caption += (
+            f"\nstart nest {np.exp(np.mean(np.log(start))):.1f} GFLOP/s, peak {peak:.1f} ({records[0].env.target})"
+        )
+    title = f"{title}: {max(row.workloads for row in rows)} workloads"
+    table = Table(title=escape(title), caption=escape(caption), box=SIMPLE_HEAD, pad_edge=False)
+    table.add_column("agent", overflow="fold")
+    for column in ("GFLOP/s", "over the start nest", "share of peak", "seconds", "measured", "failed"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for row in rows:
+        table.add_row(
+            escape(row.agent),
+            f"{row.gflops:.1f}",
+            _interval(row.ratio, 2),
+            _interval(row.share, 3),
+            f"{row.seconds:.3f}",
+            f"{row.measurements:g}",
+            str(row.failures),
+        )
+    return table
+
+
+def _interval(interval: Interval | None, digits: int) -> str:
+    if interval is None:
+        return "-"
+    return escape(f"{interval.mean:.{digits}f} [{interval.low:.{digits}f}, {interval.high:.{digits}f}]")
