@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,12 +12,13 @@ import numpy as np
 
 from compiler_dojo.agents.protocols import Budget, Policy, Search
 from compiler_dojo.agents.search import BeamSearch, EvolutionarySearch, GreedySearch, RandomSearch
-from compiler_dojo.envs.errors import IllegalScheduleError, InvalidConfigError, InvalidRecordError, did_you_mean
+from compiler_dojo.envs.errors import InvalidConfigError, InvalidRecordError, did_you_mean
 from compiler_dojo.envs.loop_schedule import LoopScheduleEnv
-from compiler_dojo.envs.loops.measure import Protocol, measured_peak
+from compiler_dojo.envs.loops.measure import measured_peak
 from compiler_dojo.envs.loops.nest import Nest
 from compiler_dojo.envs.loops.rewards import ScheduleReward
 from compiler_dojo.envs.loops.runner import Runner
+from compiler_dojo.envs.loops.tuning import tune
 from compiler_dojo.experiments.agents import AGENT, POLICY, SHIPPED, UnknownAgentError
 from compiler_dojo.experiments.config import from_mapping
 from compiler_dojo.experiments.loop_config import LoopEnvConfig
@@ -26,10 +27,8 @@ from compiler_dojo.experiments.loop_own import SCRIPT
 SAMPLES = 96
 """Rollouts that a policy draws where the best of several nests are measured."""
 
-FIRST_SAMPLES, FINALISTS, LAST_SAMPLES = 2, 4, 8
-"""How candidates are measured: all of them this often, then the best of them again, in turn."""
-
-SAMPLE = Protocol(warmup=1, min_seconds=1e-3, repeats=1)
+TUNING_SECONDS = 0.5
+"""For measuring the candidates of a policy."""
 
 SEARCHES: Mapping[str, Search] = {
     "random": RandomSearch(),
@@ -160,48 +159,21 @@ def propose(env: LoopScheduleEnv, observation: np.ndarray, policy: Policy, sampl
     return sorted(found.values(), key=lambda proposal: -proposal.gflops)
 
 
-def fastest(runner: Runner, nests: Sequence[Nest]) -> int:
-    """Index of the nest whose kernel is fastest: all are sampled in turn, the best of them again and more often.
-
-    Raises:
-        IllegalScheduleError: there is no nest that code can be generated for.
-    """
-    best: dict[int, float] = {}
-
-    def sample(index: int) -> None:
-        kernel = runner.compile(nests[index])
-        protocol = dataclasses.replace(SAMPLE, threads=nests[index].threads)
-        seconds = kernel.time(runner.arrays(nests[index].workload), protocol).best_seconds
-        best[index] = min(seconds, best.get(index, seconds))
-
-    possible = []
-    for index in range(len(nests)):
-        try:
-            sample(index)
-            possible.append(index)
-        except IllegalScheduleError:
-            continue
-    if not possible:
-        raise IllegalScheduleError(f"none of {len(nests)} candidates can be compiled for {runner.target.name}")
-    for _ in range(FIRST_SAMPLES - 1):
-        for index in possible:
-            sample(index)
-    finalists = sorted(possible, key=best.__getitem__)[:FINALISTS]
-    for _ in range(LAST_SAMPLES):
-        for index in finalists:
-            sample(index)
-    return min(finalists, key=best.__getitem__)
-
-
 def policy_agent(
-    name: str, folder: Path, candidates: int = 1, samples: int = SAMPLES, target: str | None = None
+    name: str,
+    folder: Path,
+    candidates: int = 1,
+    seconds: float = TUNING_SECONDS,
+    samples: int = SAMPLES,
+    target: str | None = None,
 ) -> LoopContender:
     """A trained policy in the environment it was trained for: one rollout, or the best of several measured nests.
 
     Args:
         name: for the table.
         folder: with the policy.
-        candidates: nests to measure; with 1, none is: the rollout decides.
+        candidates: nests to measure at most, the start nest among them; with 1, none is: the rollout decides.
+        seconds: for measuring.
         samples: rollouts that these are chosen from.
         target: another one than it was trained for.
 
@@ -223,10 +195,12 @@ def policy_agent(
         if runner is None:
             actions = roll_out(env, observation, policy)
             return Choice(env.nest, actions, time.perf_counter() - start)
-        proposals = propose(env, observation, policy.with_seed(seed), samples)[:candidates]
-        chosen = proposals[fastest(runner, [proposal.nest for proposal in proposals])]
-        names = tuple(env.action_names[action] for action in chosen.actions)
-        return Choice(chosen.nest, names, time.perf_counter() - start, len(proposals))
+        proposals = propose(env, observation, policy.with_seed(seed), samples)
+        workload = env.nest.workload
+        tuned = tune(workload, runner, [proposal.nest for proposal in proposals], candidates, seconds)
+        taken = {proposal.nest.key: proposal.actions for proposal in proposals}.get(tuned.nest.key, ())
+        names = tuple(env.action_names[action] for action in taken)
+        return Choice(tuned.nest, names, time.perf_counter() - start, tuned.measurements)
 
     return LoopContender(name, config, None, choose)
 
@@ -292,7 +266,7 @@ def find_loop_agent(
         env: where searches act.
         target: for all; by default ``env``'s for searches and the script, and the policies' own.
         candidates: nests that a policy may measure.
-        seconds: for searches.
+        seconds: for searches, and for measuring a policy's candidates.
         measurements: for searches.
 
     Raises:
@@ -308,7 +282,7 @@ def find_loop_agent(
     for folder in (path, path / AGENT):
         if (folder / POLICY).is_file():
             shown = path.name if candidates == 1 else f"{path.name}, {candidates} measured"
-            return policy_agent(shown, folder, candidates, target=target)
+            return policy_agent(shown, folder, candidates, seconds or TUNING_SECONDS, target=target)
     known = ["script", *SEARCHES, *shipped_loop_agents()]
     raise UnknownAgentError(
         f"no agent {name!r}: expected a run folder, a policy folder, or {did_you_mean(name, known)}"

@@ -22,7 +22,7 @@ def evaluate_loops(
     workloads: Annotated[str, typer.Option(help="Sets, or one workload with its sizes.")] = "looptune:test25",
     target: Annotated[str | None, typer.Option(help="By default what the first agent was trained for.")] = None,
     candidates: Annotated[int, typer.Option(min=1, help="Nests that a policy may measure; 1: none.")] = 1,
-    seconds: Annotated[float | None, typer.Option(min=0, help="For searches, per workload.")] = None,
+    seconds: Annotated[float | None, typer.Option(min=0, help="Per workload: for searches and candidates.")] = None,
     measurements: Annotated[int | None, typer.Option(min=1, help="For searches, per workload.")] = None,
     settings: Annotated[list[str] | None, typer.Option("--set", help="For searches: as in --set actions=full.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for records and manifest.")] = None,
