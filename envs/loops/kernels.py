@@ -74,7 +74,6 @@ class Kernel:
         self._address = find_address()
         self._team = shared_team(nest.threads) if nest.threads > 1 else None
         self._run = _FUNCTION(self._runnable.compiled.address)
-        self._iterations = self._runnable.code.iterations
         self._frames: list[_Frame] = []
 
     @property
@@ -189,7 +188,7 @@ class Kernel:
                         f"out shares memory with {self._names[number]}, which is read meanwhile: pass another array"
                     )
         if self._team is None:
-            self._run(slots, frame.workspace, 0, self._iterations)
+            self._run(*frame.arguments)
         else:
             code = self._runnable.code
             self._team.run(self._runnable.compiled, (out, *arrays), code.workspace_bytes, code.iterations)
@@ -206,7 +205,10 @@ class _Frame:
     def __init__(self, runnable: RunnableKernel) -> None:
         self.slots = (ctypes.c_size_t * len(runnable.nest.workload.operands))()
         self._memory = np.empty(runnable.code.workspace_bytes + 64, np.uint8)
-        self.workspace = -(-self._memory.ctypes.data // 64) * 64
+        workspace = -(-self._memory.ctypes.data // 64) * 64
+        iterations = runnable.code.iterations
+        # converted here, once, and not at every call
+        self.arguments = (self.slots, ctypes.c_void_p(workspace), ctypes.c_int64(0), ctypes.c_int64(iterations))
 
 
 def compile_kernel(

@@ -30,7 +30,7 @@ def test_python__of_the_guide_runs(tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DOJO_CACHE", str(tmp_path / "cache"))
     code = GUIDE.split("```python\n")[1].split("```")[0]
-    arrays = {name: np.ones((256, 256), np.float32) for name in "ABC"}
-    exec(code, {"compiler_dojo": compiler_dojo, **arrays})
-    assert (arrays["C"] == 256).all()
+    names = {"compiler_dojo": compiler_dojo} | {name: np.ones((256, 256), np.float32) for name in "ABC"}
+    exec(code, names)
+    assert (names["C"] == 256).all()
     assert (tmp_path / "out" / "libproduct.so").exists()
