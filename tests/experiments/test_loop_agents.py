@@ -129,8 +129,8 @@ def test_find__knows_scripts_searches_folders_and_run_folders(tmp_path: Path) ->
 
 
 def test_find__suggests_the_nearest_name() -> None:
-    with pytest.raises(UnknownAgentError, match=r"no agent 'scrpt': expected .* did you mean 'script'"):
-        find_loop_agent("scrpt", LOOPTUNE)
+    with pytest.raises(UnknownAgentError, match=r"no agent 'scripts': expected .* did you mean 'script'"):
+        find_loop_agent("scripts", LOOPTUNE)
 
 
 @pytest.mark.parametrize("text", ["{", '{"format": "compiler-dojo-mlp-1"}'])
