@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -19,10 +20,10 @@ def fit_ensemble(
     targets: Array,
     seed: int,
     members: int = 6,
-    hidden: int = 32,
-    epochs: int = 600,
+    hidden: int = 16,
+    epochs: int = 300,
     learning_rate: float = 3e-3,
-    weight_decay: float = 0.3,
+    weight_decay: float = 1.0,
 ) -> dict[str, Array]:
     """Fit networks of two hidden layers with ReLU, all at once, by the Huber loss on all samples.
 
@@ -57,7 +58,7 @@ def fit_ensemble(
     sizes = (features.shape[1], hidden, hidden, 1)
     weights = [
         (torch.randn(members, rows, columns, generator=generator) * math.sqrt(2 / rows)).requires_grad_()
-        for rows, columns in zip(sizes, sizes[1:], strict=False)
+        for rows, columns in itertools.pairwise(sizes)
     ]
     with torch.no_grad():
         weights[-1] *= 0.1

@@ -290,6 +290,53 @@ def reduce(
         console.print(escape(done.command), soft_wrap=True, highlight=False)
 
 
+@app.command()
+def tune(
+    workload: Annotated[
+        list[str], typer.Argument(help='The contraction and its sizes, such as "mk,kn->mn" m=256 k=256 n=256.')
+    ],
+    dtype: Annotated[str | None, typer.Option(help="float32 (the default) or float64.")] = None,
+    target: Annotated[
+        str, typer.Option(help="The CPU to generate code for: native, generic, x86-64-v3, ...")
+    ] = "native",
+    threads: Annotated[int, typer.Option(min=1, help="That compute together at most.")] = 1,
+    seconds: Annotated[float, typer.Option(min=0.01, help="For compiling and measuring candidates.")] = 0.5,
+    measurements: Annotated[int, typer.Option(min=1, help="Candidates that are measured at most.")] = 20,
+    agent: Annotated[str, typer.Option(help="What proposes candidates.")] = "heuristics",
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Folder for a shared library, its C header, and more.")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the C function and of the files.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Tune even if an earlier run did.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Tune the loops of a tensor contraction for this machine, and write the kernel as a C library.
+
+    What was found is kept in the cache folder, by workload and CPU; the next run only compiles it.
+
+    Examples: `dojo tune "mk,kn->mn" m=256 k=256 n=256`, `dojo tune "mk,kn->mn|bias(n),relu" m=64 k=512 n=100 -o out`,
+    `dojo tune "(h+r)(w+s)c,rsck->hwk" h=56 w=56 r=3 s=3 c=64 k=64 --threads 2 --seconds 2`
+    """
+    from rich.progress import Progress
+
+    from compiler_dojo.experiments.loop_tuning import read_workload, tune_workload
+
+    parsed = read_workload(workload, dtype)
+    # drawn between measurements, never during one
+    with Progress(console=Console(stderr=True), transient=True, auto_refresh=False) as progress:
+        task = progress.add_task("tuning", total=measurements)
+
+        def advance(count: int, gflops: float) -> None:
+            progress.update(task, completed=count, description=f"best {gflops:.1f} GFLOP/s", refresh=True)
+
+        found = tune_workload(parsed, target, threads, seconds, measurements, agent, out, name, force, advance)
+    if as_json:
+        print_json(found.as_mapping())
+        return
+    for line in found.lines():
+        console.print(line, soft_wrap=True, highlight=False, markup=False, emoji=False)  # 0:100: is no emoji
+
+
 bench = typer.Typer(help="Measure speed.", no_args_is_help=True)
 app.add_typer(bench, name="bench")
 

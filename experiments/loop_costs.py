@@ -1,4 +1,4 @@
-"""Measuring random loop nests, fitting the learned cost model to them, and how well cost models agree with the clock."""
+"""Measuring random loop nests, fitting the learned cost model to them, and comparing cost models with the clock."""
 
 from __future__ import annotations
 
@@ -289,7 +289,7 @@ def rank_correlation(one: npt.ArrayLike, other: npt.ArrayLike) -> float:
     ranks = [_ranks(np.asarray(values)) for values in (one, other)]
     if any(np.ptp(values) == 0 for values in ranks):
         return 0.0
-    return float(np.corrcoef(*ranks)[0, 1])
+    return float(np.corrcoef(ranks[0], ranks[1])[0, 1])
 
 
 def _ranks(values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:

@@ -103,6 +103,9 @@ class AnalyticalCost:
         machine, target = self.machine, self.target
         nest = resolve_tile(nest, target)
         tile = nest.tile or 0
+        if any(pack.depth > tile for pack in nest.packs):
+            # the tile was chosen automatically, and no copy is made inside of it
+            nest = nest.with_(packs=tuple(pack for pack in nest.packs if pack.depth <= tile))
         core = core_cycles(nest, tile, machine, target)
         layouts = _layouts(
             nest.workload,
@@ -136,7 +139,11 @@ class AnalyticalCost:
         if stride == 0:
             # element by element, and the loops around the tile's box
             rows = math.prod(
-                [nest.extent(tile, names[a]) for a in layout.axes if names[a] in nest.workload.output.axes]
+                [
+                    min(nest.extent(tile, names[a]), extents[a])
+                    for a in layout.axes
+                    if names[a] in nest.workload.output.axes
+                ]
             )
             loops = self.machine.loop_uops / 2 / rows
             return elements * (self.machine.copy_cycles + loops + stalled / lanes)
@@ -210,16 +217,14 @@ def _traffic(
 ) -> Traffic:
     deepest = len(visits) - 1
     packed = {pack.operand: pack.depth for pack in nest.packs}
-    vector = list(nest.workload.sizes).index(nest.loops[-1].axis)
     references = []
     for number, layout in enumerate(layouts):
         footprints = [layout.footprint(box) for box in extents]
-        moved = 1.0 if layout.strides[vector] <= 1 else machine.strided_misses
         if number == 0:
-            references.append(Reference(footprints, tile, 2 * moved))
+            references.append(Reference(footprints, tile, 2.0))
             continue
         depth = packed.get(number - 1)
-        references.append(Reference(footprints, deepest if depth is None else depth, moved))
+        references.append(Reference(footprints, deepest if depth is None else depth, 1.0))
         if depth is not None:
             references.append(Reference(_copied(layout, extents, depth, machine), deepest, 1.0))
     return Traffic(references, visits)

@@ -99,7 +99,7 @@ class Reference(NamedTuple):
     Attributes:
         footprints: what these loops touch of it.
         deepest: depth at which it is accessed: loops inside do not touch it.
-        moved: times that a miss counts: twice where lines are also written back, more where no prefetcher helps.
+        moved: times that a miss counts: twice where lines are also written back.
     """
 
     footprints: Sequence[Footprint]

@@ -9,29 +9,28 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import NamedTuple
 
 from compiler_dojo.envs.loops.costs import AnalyticalCost
-from compiler_dojo.envs.loops.transforms import can_pack
-from compiler_dojo.envs.loops.nest import Loop, Nest, Pack, start_nest
+from compiler_dojo.envs.loops.nest import Loop, Nest, Pack
 from compiler_dojo.envs.loops.targets import Target
+from compiler_dojo.envs.loops.transforms import can_pack
 from compiler_dojo.envs.loops.workload import Workload
 
-REDUCTION_BLOCKS = (128, 256, 512)
+REDUCTION_BLOCKS = (128, 256)
 """Elements of a sum that are added up before the next rows: the panel of a block then stays in a cache."""
 
 STREAMED_BLOCKS = (8, 32)
 """The same where nothing is reused: as many rows of a matrix are read side by side."""
 
-ROW_BLOCKS = (96, 192)
+ROW_BLOCKS = (192,)
 """Rows whose part of a block stays in the second-level cache."""
 
 MOST_TILES = 8
 MOST_STRUCTURES = 10
 MOST_VECTORS = 6
-MOST_CANDIDATES = 64
 
 
 class RegisterTile(NamedTuple):
@@ -65,18 +64,41 @@ def candidates(workload: Workload, target: Target, threads: int = 1) -> list[Nes
     Args:
         workload: what is computed.
         target: the vectors and registers that there are.
-        threads: over which the outermost loop is divided, where the workload has one that can be.
+        threads: at most; the best nest for one thread is among the candidates, which small workloads want.
     """
     cost = AnalyticalCost(target)
-    found: dict[str, Nest] = {}
+    found: dict[str, list[Nest]] = {}
+    alone: list[Nest] = []
+    for vector, tiles in _promising(workload, target, cost).items():
+        structures = list(_structures(workload, vector, tiles[0]))
+        structures.sort(key=lambda item: -cost.gflops(_build(workload, tiles[0], item)))
+        for structure in structures[:MOST_STRUCTURES]:
+            nests = [_build(workload, tile, structure) for tile in tiles]
+            nests.sort(key=lambda nest: -cost.gflops(nest))
+            if threads > 1:
+                alone.append(nests[0])
+                nests = [other for nest in nests for other in _divided(nest, threads)] or nests
+                nests.sort(key=lambda nest: -cost.gflops(nest))
+            found[f"{vector} {structure}"] = nests
+    if alone:
+        found["alone"] = sorted(alone, key=lambda nest: -cost.gflops(nest))[:1]
+    # the best of each structure, then the second best: what the model is wrong about differs between structures
+    ranked = sorted(found.values(), key=lambda nests: -cost.gflops(nests[0]))
+    rounds = itertools.chain.from_iterable(itertools.zip_longest(*ranked))
+    return list({nest.key: nest for nest in rounds if nest is not None}.values())
+
+
+def _promising(workload: Workload, target: Target, cost: AnalyticalCost) -> dict[str, list[RegisterTile]]:
+    """The best register tiles by vector axis, of those axes that the best tile of all is not twice as fast as."""
+    tiles: dict[str, list[RegisterTile]] = {}
+    speed: dict[RegisterTile, float] = {}
     for vector in vector_axes(workload):
-        for nest in _family(workload, target, vector, cost):
-            found.setdefault(nest.key, nest)
-    nests = _best(found.values(), cost, MOST_CANDIDATES)
-    if threads > 1:
-        divided = [other for nest in nests for other in _divided(nest, threads)]
-        nests = _best(divided, cost, MOST_CANDIDATES) or nests
-    return nests or [start_nest(workload)]
+        tiles[vector] = register_tiles(workload, target, vector)
+        plain = list(_orders(workload, vector, tiles[vector][0]))[:2]
+        speed |= {tile: max(cost.gflops(_build(workload, tile, order)) for order in plain) for tile in tiles[vector]}
+        tiles[vector].sort(key=lambda tile: -speed[tile])
+    best = max(speed[ordered[0]] for ordered in tiles.values())
+    return {vector: ordered[:MOST_TILES] for vector, ordered in tiles.items() if 2 * speed[ordered[0]] > best}
 
 
 def vector_axes(workload: Workload) -> list[str]:
@@ -147,22 +169,6 @@ def _even(size: int, highest: int) -> set[int]:
     return {highest, -(-size // pieces), *({divisor} if 2 * divisor > highest else ())}
 
 
-def _family(workload: Workload, target: Target, vector: str, cost: AnalyticalCost) -> list[Nest]:
-    """Nests with vectors along one axis: the best tiles in a plain structure, times the best structures."""
-    tiles = register_tiles(workload, target, vector)
-    plain = list(_orders(workload, vector, tiles[0]))
-    by_tile = [(max(cost.gflops(_build(workload, tile, order)) for order in plain[:2]), tile) for tile in tiles]
-    by_tile.sort(key=lambda pair: -pair[0])
-    tiles = [tile for _, tile in by_tile[:MOST_TILES]]
-    structures = list(_structures(workload, vector, tiles[0]))
-    speed = {item: cost.gflops(_build(workload, tiles[0], item)) for item in structures}
-    structures.sort(key=lambda item: -speed[item])
-    return [
-        _build(workload, tile, structure)
-        for structure, tile in itertools.product(structures[:MOST_STRUCTURES], tiles)
-    ]
-
-
 def _orders(workload: Workload, vector: str, tile: RegisterTile) -> Iterator[Structure]:
     """Orders of the loops over the output: tiles of one panel first, or panels of one tile."""
     inside = {axis for axis, _ in tile.extents}
@@ -201,8 +207,9 @@ def _packed(workload: Workload, vector: str, structure: Structure) -> Iterator[S
         if can_pack(operand) and spatial - operand.axes:
             along = vector in operand.axes
             blocked = structure.loops[0][1] > 0
-            places = ["start", *(["block"] if blocked else []), *(["panel"] if along else [])]
-            own += [(number, place) for place in places]
+            own.append((number, "block" if blocked else "start"))
+            if along:
+                own.append((number, "panel"))
         choices.append(own)
     for packs in itertools.product(*choices):
         yield structure._replace(packs=tuple(pack for pack in packs if pack))
@@ -262,7 +269,3 @@ def _divided(nest: Nest, threads: int) -> Iterator[Nest]:
             ),
             threads=threads,
         )
-
-
-def _best(nests: Iterable[Nest], cost: AnalyticalCost, count: int) -> list[Nest]:
-    return sorted(nests, key=lambda nest: -cost.gflops(nest))[:count]

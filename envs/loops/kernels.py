@@ -6,6 +6,7 @@ import ctypes
 import json
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,17 +20,25 @@ from compiler_dojo.envs.loops.arrays import (
     check_array,
     find_address,
 )
+from compiler_dojo.envs.loops.c_library import (
+    check_name,
+    default_name,
+    header,
+    library_ir,
+    link,
+    python_module,
+)
 from compiler_dojo.envs.loops.heuristics import candidates
-from compiler_dojo.envs.loops.jit import KERNEL_TYPE
 from compiler_dojo.envs.loops.kernel_cache import KernelCache
 from compiler_dojo.envs.loops.nest import Nest
-from compiler_dojo.envs.loops.nest_files import nest_from_json
+from compiler_dojo.envs.loops.nest_files import nest_from_json, nest_to_json
 from compiler_dojo.envs.loops.notation import parse
 from compiler_dojo.envs.loops.runner import RunnableKernel, Runner
 from compiler_dojo.envs.loops.team import shared_team
 from compiler_dojo.envs.loops.tuning import Schedule, Tuning, tune
 from compiler_dojo.envs.loops.workload import Workload
 
+_FUNCTION = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
 _READABLE = C_CONTIGUOUS | ALIGNED
 _WRITABLE = _READABLE | WRITEABLE
 
@@ -64,7 +73,7 @@ class Kernel:
         self._bytes = tuple(math.prod(shape) * self._dtype.itemsize for shape in (self._shape, *shapes))
         self._address = find_address()
         self._team = shared_team(nest.threads) if nest.threads > 1 else None
-        self._run = KERNEL_TYPE(self._runnable.compiled.address)
+        self._run = _FUNCTION(self._runnable.compiled.address)
         self._iterations = self._runnable.code.iterations
         self._frames: list[_Frame] = []
 
@@ -78,10 +87,55 @@ class Kernel:
         """Billions of floating-point operations per second in the best sample: of the tuning, or measured now."""
         return self.tuning.gflops if self.tuning else self._runner.gflops(self._runnable.nest)
 
-    @property
-    def compiled(self) -> RunnableKernel:
-        """The code."""
-        return self._runnable
+    def write_library(self, path: str | Path, name: str | None = None) -> None:
+        """Write a shared object with a C function that computes this, on any thread and on several at a time.
+
+        Args:
+            path: of the file.
+            name: of the function; by default that of the file, without ``lib`` and suffix.
+
+        Raises:
+            InvalidConfigError: no name that a C function can have.
+            ToolchainError: there is no linker, or it fails.
+        """
+        stem = Path(path).name.split(".")[0]
+        link(Path(path), self._exported(name or stem.removeprefix("lib")), self.nest.threads)
+
+    def save(self, folder: str | Path, name: str | None = None) -> list[Path]:
+        """Write everything that is needed to use the kernel elsewhere.
+
+        Args:
+            folder: is made if it does not exist; files of the same names are replaced.
+            name: of the C function and, with other suffixes, of the files; by default one from the workload.
+
+        Returns:
+            The files: ``libNAME.so``, its header ``NAME.h``, ``NAME.py`` that loads it for NumPy, ``NAME.nest.json``.
+
+        Raises:
+            InvalidConfigError: no name that a C function can have.
+            ToolchainError: there is no linker, or it fails.
+        """
+        name = name or default_name(self.workload)
+        folder = Path(folder)
+        exported = self._exported(name)
+        folder.mkdir(parents=True, exist_ok=True)
+        library = folder / f"lib{name}.so"
+        link(library, exported, self.nest.threads)
+        speed = f"{self.gflops:.1f} GFLOP/s on the CPU that it was compiled on" if self.tuning else ""
+        texts = {
+            f"{name}.h": header(self.nest, self._runner.target, name, speed),
+            f"{name}.py": python_module(self.workload, name),
+            f"{name}.nest.json": json.dumps(nest_to_json(self.nest), indent=1) + "\n",
+        }
+        for file, text in texts.items():
+            (folder / file).write_text(text, encoding="utf-8")
+        return [library, *(folder / file for file in texts)]
+
+    def _exported(self, name: str) -> bytes:
+        """The relocatable object with the C function."""
+        check_name(name)
+        ir = library_ir(self._runnable.code, name)
+        return self._runner.jit.compile(ir, name).object
 
     def __call__(self, *arrays: Array, out: Array | None = None) -> Array:
         """Compute the result.
@@ -150,7 +204,7 @@ class _Frame:
     """What a call needs besides arrays: the list of their addresses, and memory for packed operands."""
 
     def __init__(self, runnable: RunnableKernel) -> None:
-        self.slots = (ctypes.c_void_p * len(runnable.nest.workload.operands))()
+        self.slots = (ctypes.c_size_t * len(runnable.nest.workload.operands))()
         self._memory = np.empty(runnable.code.workspace_bytes + 64, np.uint8)
         self.workspace = -(-self._memory.ctypes.data // 64) * 64
 
@@ -173,7 +227,7 @@ def compile_kernel(
         expression: what to compute, as :func:`compiler_dojo.envs.loops.notation.parse` reads it.
         dtype: ``float32`` or ``float64``.
         target: the CPU to generate code for: ``native``, ``generic``, or a level of the x86-64 psABI.
-        threads: that compute together.
+        threads: that compute together at most; small workloads are faster on one.
         seconds: for tuning, in which candidates are compiled and measured.
         tune: whether to measure; without, the analytical cost model chooses, which takes some 50 ms.
         nest: a nest to compile as it is, or the path of a ``.nest.json`` file; then nothing is tuned.
@@ -216,7 +270,7 @@ def tuned(
     Args:
         workload: what is computed.
         runner: compiles and times.
-        threads: that compute together.
+        threads: that compute together at most; small workloads are faster on one.
         seconds: for proposing and measuring candidates.
         measurements: candidates that are measured at most.
         schedule: proposes them.
@@ -228,7 +282,7 @@ def tuned(
     if cache is not None and not again:
         known = cache.get(workload, runner.target, threads, name, seconds)
         if known is not None:
-            return known
+            return replace(known, cached=True)
 
     def proposals() -> Iterator[Nest]:  # a generator, so that the time it takes counts
         yield from schedule(workload, runner.target, threads)

@@ -80,6 +80,8 @@ FEATURES: tuple[str, ...] = (
 
 _ANALYTICAL = 0
 
+_MOST_CACHED = 100_000
+
 
 def cost_features(nest: Nest, cost: AnalyticalCost) -> Array:
     """What the learned model sees of a nest.
@@ -102,11 +104,11 @@ def cost_features(nest: Nest, cost: AnalyticalCost) -> Array:
     levels = [min(max(0, tile - up), deepest) for up in range(_DEPTHS - 1)] + [deepest]
     vector = nest.loops[-1].axis
     accumulators = vectors_of(nest, tile, lanes)
-    width = nest.extent(tile, vector)
+    width = min(nest.extent(tile, vector), workload.sizes[vector])
     across = vector in workload.output.axes
     vectors = -(-width // lanes) if across else 1
     reductions = workload.reduction_axes
-    steps = math.prod([nest.extent(tile, axis) for axis in reductions])
+    steps = math.prod([min(nest.extent(tile, axis), workload.sizes[axis]) for axis in reductions])
     inner = next((i for i in range(len(nest.loops) - 1, tile - 1, -1) if nest.loops[i].axis in reductions), None)
     trips = 1 if inner is None else -(-nest.extent(inner) // (1 if across else lanes))
     unroll, sets = unrolling(nest, tile, accumulators, trips)
@@ -194,6 +196,10 @@ class LearnedCost:
             self._gflops[nest.key] = found
         return found
 
+    def peak(self, dtype: str = "float32", threads: int = 1) -> float:
+        """GFLOP/s of multiply-adds alone, which shares are of."""
+        return self.analytical.peak(dtype, threads)
+
     def seconds(self, nest: Nest) -> float:
         """Time of one run with warm caches."""
         return nest.workload.flops / self.gflops(nest) / 1e9
@@ -210,14 +216,11 @@ class LearnedCost:
         return result
 
 
-_MOST_CACHED = 100_000
-
-
 def save_weights(path: Path, weights: Mapping[str, npt.NDArray[Any]]) -> None:
     """Write weights, with the features that they belong to; a file that is there is replaced at once."""
     temporary = path.with_name(path.name + ".new")
     with temporary.open("wb") as file:
-        np.savez_compressed(file, **weights)
+        np.savez_compressed(file, allow_pickle=False, **weights)
     temporary.replace(path)
 
 

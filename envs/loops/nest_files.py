@@ -44,8 +44,11 @@ def nest_from_json(value: Any) -> Nest:
             index(value["threads"]),
         )
         check_nest(nest)
-    except (LookupError, TypeError, ValueError, AttributeError, IllegalScheduleError, InvalidWorkloadError) as error:
-        raise InvalidRecordError(
-            f"no loop nest as CompilerDojo writes them: {error!r}; tune the workload again"
-        ) from error
+    except (
+        LookupError,
+        TypeError,
+        ValueError,
+        AttributeError,
+    ) as error:  # errors of workloads and nests are ValueErrors
+        raise InvalidRecordError(f"no loop nest as CompilerDojo writes them ({error!r}): tune again") from error
     return nest

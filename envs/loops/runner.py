@@ -55,6 +55,9 @@ class Runner:
         target: what to compile for, or its name.
         protocol: how kernels are timed; its threads are the nest's.
         seed: of the numbers they run on.
+
+    Attributes:
+        jit: the compiler.
     """
 
     deterministic = False
@@ -64,7 +67,7 @@ class Runner:
         self.target = find_target(target) if isinstance(target, str) else target
         self.protocol = protocol or Protocol()
         self._seed = seed
-        self._jit = Jit(self.target)
+        self.jit = Jit(self.target)
         self._kernels: OrderedDict[str, RunnableKernel] = OrderedDict()
         self._arrays: OrderedDict[Workload, tuple[Array, ...]] = OrderedDict()
         self._timings: dict[str, Timing] = {}
@@ -78,7 +81,7 @@ class Runner:
         kernel = self._kernels.get(nest.key)
         if kernel is None:
             code = generate(nest, self.target)
-            kernel = self._kernels[nest.key] = RunnableKernel(nest, code, self._jit.compile(code.ir))
+            kernel = self._kernels[nest.key] = RunnableKernel(nest, code, self.jit.compile(code.ir))
             if len(self._kernels) > MOST_KERNELS:
                 self._kernels.popitem(last=False)
         self._kernels.move_to_end(nest.key)

@@ -22,7 +22,8 @@ Pieces = Sequence[tuple[tuple[int, int], ...]]
 class CoreCycles(NamedTuple):
     """Cycles by what they are spent on.
 
-    Of the first five the longest counts, for each shape of tile by itself: ``bound`` is the sum. The others come on top.
+    Of the first five the longest counts, for each shape of tile by itself: ``bound`` is their sum over the shapes. The
+    others come on top.
     """
 
     fma: float
@@ -150,8 +151,8 @@ def core_cycles(nest: Nest, tile: int, machine: Machine, target: Target) -> Core
         read, least = 0.0, float(accumulators)
         for stride, axes, per_vector in reads.inputs:
             wanted = 1.0
-            for axis in axes:
-                wanted *= box[axis]
+            for number in axes:
+                wanted *= box[number]
             if stride == 0:
                 read += wanted
             elif stride == 1:
@@ -161,13 +162,13 @@ def core_cycles(nest: Nest, tile: int, machine: Machine, target: Target) -> Core
             if wanted < least:
                 least = wanted
         if reads.product_axes is not None:
-            operations += math.prod([box[axis] for axis in reads.product_axes])
+            operations += math.prod([box[number] for number in reads.product_axes])
         if not target.fma and len(reads.inputs) > 1:
             operations += accumulators
         unroll, sets = unrolling(nest, tile, accumulators, inner)
         runs = many * rounds
         spilled = max(0.0, accumulators * sets + min(least, 2.0) + 1 - target.vector_registers)
-        written = runs * accumulators
+        written = float(runs * accumulators)
         reloaded = written - many * accumulators
         if across and reads.output_stride != 1:
             written *= lanes * machine.scatter_cycles * machine.stores_per_cycle
@@ -183,7 +184,7 @@ def core_cycles(nest: Nest, tile: int, machine: Machine, target: Target) -> Core
                 chain += machine.horizontal_cycles * math.log2(lanes)
             at_once = 1.0
         else:
-            at_once = min(max(machine.window * runs / kind_uops, 1.0), 16.0)
+            at_once = min(max(machine.window * runs / kind_uops, 1.0), 16.0, float(runs))
         parts = (
             kind_fma / machine.fma_per_cycle,
             kind_loads / machine.loads_per_cycle,

@@ -37,6 +37,7 @@ class Tuning:
         measurements: nests that were compiled and timed.
         seconds: time for everything: candidates, compilation, measurements.
         start: the start nest's timing, of one sample; None when it was not worth running it in full.
+        cached: whether it was found before, and nothing was measured now.
     """
 
     nest: Nest
@@ -44,6 +45,7 @@ class Tuning:
     measurements: int
     seconds: float
     start: Timing | None = None
+    cached: bool = False
 
     @property
     def gflops(self) -> float:
@@ -74,7 +76,7 @@ def tune(
 
     Raises:
         InvalidConfigError: no time or no measurements.
-        IllegalScheduleError: no code can be generated for any candidate, nor for the start nest.
+        IllegalScheduleError: a candidate is of another workload.
     """
     if measurements < 1 or not seconds > 0:
         raise InvalidConfigError(
@@ -117,12 +119,14 @@ class _Tuner:
         for nest in candidates:
             if entrants and (len(entrants) + 1 >= self.measurements or self._spent() > SIFTING):
                 break
+            if nest.workload != self.workload:
+                raise IllegalScheduleError(f"a candidate is of {nest.workload}, not of {self.workload}: tune that")
             if nest.key not in seen:
                 seen.add(nest.key)
                 self._enter(nest, entrants)
         measured = len(entrants)
         timing = None
-        if measured < self.measurements:
+        if measured < self.measurements or not entrants:
             timing = self._try_start(start, entrants)
             measured += 1
         best = self._halve(entrants)
