@@ -75,9 +75,7 @@ def fit_ensemble(
             values = values @ weight + bias[:, None]
             if number < len(weights) - 1:
                 values = values.relu()
-        losses = torch.nn.functional.huber_loss(
-            values[..., 0], wanted.expand(members, -1), delta=0.3, reduction="none"
-        )
+        losses = torch.nn.functional.huber_loss(values[..., 0], wanted.expand(members, -1), delta=0.3, reduction="none")
         loss = (losses * importance).mean(dim=1).sum()
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]

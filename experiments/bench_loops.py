@@ -250,7 +250,6 @@ def one_thread() -> Iterator[None]:
     Raises:
         ThreadsError: a product of matrices still takes more than one thread.
     """
-    from threadpoolctl import threadpool_limits
 
     # a BLAS can be limited once it is loaded
     with contextlib.suppress(ImportError):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from compiler_dojo.envs.loops.arrays import aligned
 from compiler_dojo.envs.loops.machine import host_machine
 from compiler_dojo.envs.loops.nest import start_nest
 from compiler_dojo.envs.loops.notation import parse
 from compiler_dojo.envs.loops.targets import Target
 from compiler_dojo.experiments.loop_own import OurPeer
-from compiler_dojo.experiments.loop_peers import aligned
 
 SAMPLES = 5
 MOST_BYTES = 2**30

@@ -48,6 +48,8 @@ class LoopTrainConfig:
         algorithm: who learns.
         learner: hyper-parameters that differ from :class:`~compiler_dojo.agents.ppo.PPOConfig` or
             :class:`~compiler_dojo.agents.dqn.DQNConfig`.
+        step_cost: taken from the reward of every step in training, as a share of the peak: it makes the agent stop when
+            nothing is left to gain.
         train_workloads: what is learned on.
         test_workloads: what is evaluated on, never seen in training.
         steps: environment steps at most; the last rollout is done to its end.
@@ -61,6 +63,7 @@ class LoopTrainConfig:
     env: LoopEnvConfig = LoopEnvConfig()
     algorithm: Literal["ppo", "dqn"] = "ppo"
     learner: Mapping[str, Any] = field(default_factory=dict)
+    step_cost: float = 0.0
     train_workloads: str = "looptune:train"
     test_workloads: str = "looptune:test25"
     steps: int = 2_000_000

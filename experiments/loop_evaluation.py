@@ -214,10 +214,14 @@ def read_loop_records(path: Path) -> Iterator[LoopRecord]:
     """
     with path.open(errors="replace") as file:
         for number, line in enumerate(file, 1):
-            try:
-                yield from_mapping(LoopRecord, json.loads(line))
-            except (ValueError, TypeError, AttributeError) as error:
-                raise InvalidRecordError(f"{path}:{number} is not a record of loop nests: {error}") from error
+            yield _read_record(line, f"{path}:{number}")
+
+
+def _read_record(line: str, where: str) -> LoopRecord:
+    try:
+        return from_mapping(LoopRecord, json.loads(line))
+    except (ValueError, TypeError, AttributeError) as error:
+        raise InvalidRecordError(f"{where} is not a record of loop nests: {error}") from error
 
 
 class LoopRow(NamedTuple):

@@ -15,13 +15,11 @@ import numpy as np
 import numpy.typing as npt
 
 from compiler_dojo.envs.errors import DojoError
+from compiler_dojo.envs.loops.arrays import aligned
 from compiler_dojo.envs.loops.reference import evaluate, random_arrays, tolerance
 from compiler_dojo.envs.loops.workload import Operand, Workload
 
 Array = npt.NDArray[Any]
-
-ALIGNMENT = 64
-"""Bytes; arrays begin on a cache line, whoever allocates them."""
 
 CHOICE_SECONDS = 0.02
 """For how long each of several ways to compute the same is timed before one of them is chosen."""
@@ -77,15 +75,6 @@ def allocate(workload: Workload, seed: int = 0) -> list[Array]:
     """Arrays for a workload's operands as :func:`random_arrays` makes them, each on a cache line of its own."""
     arrays = random_arrays(workload, np.random.default_rng(seed))
     return [aligned(array) for array in arrays]
-
-
-def aligned(values: Array) -> Array:
-    """A copy that begins on a cache line."""
-    memory = np.empty(values.nbytes + ALIGNMENT, np.uint8)
-    start = -memory.ctypes.data % ALIGNMENT
-    array: Array = memory[start : start + values.nbytes].view(values.dtype).reshape(values.shape)
-    array[...] = values
-    return array
 
 
 def axis_view(workload: Workload, operand: Operand, array: Array) -> tuple[Array, list[str]]:

@@ -1,19 +1,22 @@
-"""A training run in the loop-scheduling environment: learn, evaluate on held-out workloads, leave it all in a folder."""
+"""A training run in which loops are scheduled: learn, evaluate on held-out workloads, leave it all in a folder."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
 from gymnasium.spaces import Box
 from rich.console import Console
 
 from compiler_dojo.agents.dqn import DQNConfig, DQNLearner
 from compiler_dojo.agents.ppo import PPOConfig, PPOLearner
+from compiler_dojo.agents.wrappers import StepCost
 from compiler_dojo.envs.errors import InvalidConfigError
+from compiler_dojo.envs.loops.workload import Workload
 from compiler_dojo.envs.loops.workloads import load_workloads
 from compiler_dojo.experiments.agents import AGENT, POLICY
 from compiler_dojo.experiments.config import from_mapping, to_mapping
@@ -47,8 +50,7 @@ def train(config: LoopTrainConfig, out: Path, console: Console, resume: bool = F
     if not (out / AGENT / POLICY).exists():
         settings, kind = LEARNERS[config.algorithm]
         learner = kind(from_mapping(settings, config.learner, "learner."), config.seed, out / LOGS)
-        # parsed once, not per environment
-        make_env = partial(config.env.make, load_workloads(config.train_workloads))
+        make_env = partial(_make_env, config, load_workloads(config.train_workloads))
         learn(learner, make_env, Limits(config.steps, config.seconds, config.checkpoint_seconds), out, console)
         learner.policy().save(
             out / AGENT, {"steps": learner.steps_done, "environment": "loops", "env": to_mapping(config.env)}
@@ -84,6 +86,11 @@ def check(config: LoopTrainConfig) -> None:
         env = config.env.make(workloads)
         if not isinstance(env.observation_space, Box):
             raise InvalidConfigError(f"the learners need an array to observe; {config.env.observation!r} is none")
+
+
+def _make_env(config: LoopTrainConfig, workloads: Sequence[Workload]) -> gym.Env[Any, Any]:
+    env = config.env.make(workloads)
+    return StepCost(env, config.step_cost) if config.step_cost else env
 
 
 def _evaluate(config: LoopTrainConfig, out: Path, console: Console) -> None:

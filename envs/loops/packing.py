@@ -5,12 +5,10 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping
 
+from compiler_dojo.envs.loops.arrays import ALIGNMENT
 from compiler_dojo.envs.loops.emitter import Value
 from compiler_dojo.envs.loops.memory import Layout, Memory
 from compiler_dojo.envs.loops.nest import Nest, Pack
-
-ALIGNMENT = 64
-"""Bytes to which each packed operand is aligned in the workspace: a cache line."""
 
 
 def place(nest: Nest, tile: int, pack: Pack, memory: Memory) -> tuple[Layout, int]:

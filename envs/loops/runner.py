@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from compiler_dojo.envs.loops.arrays import aligned
 from compiler_dojo.envs.loops.codegen import Code, generate
 from compiler_dojo.envs.loops.jit import CompiledKernel, Jit, Target, find_target
 from compiler_dojo.envs.loops.measure import Protocol, Timing, time_kernel
@@ -99,9 +100,10 @@ class Runner:
         return nest.workload.flops / self.time(nest).best_seconds / 1e9
 
     def arrays(self, workload: Workload) -> tuple[Array, ...]:
-        """Random operands, in the kernel's order."""
+        """Random operands in the kernel's order, each on a cache line of its own."""
         if workload not in self._arrays:
-            self._arrays[workload] = random_arrays(workload, np.random.default_rng(self._seed))
+            arrays = random_arrays(workload, np.random.default_rng(self._seed))
+            self._arrays[workload] = tuple(aligned(array) for array in arrays)
             if len(self._arrays) > MOST_WORKLOADS:
                 self._arrays.popitem(last=False)
         self._arrays.move_to_end(workload)
