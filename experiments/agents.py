@@ -17,13 +17,15 @@ from compiler_dojo.experiments.evaluation import Contender
 AGENT, SEQUENCE = "agent", "sequence.json"
 POLICY = "policy.json"  # agents.mlp's name for it, known without loading torch
 
-
 SHIPPED = Path(__file__).with_name("policies")
+LOOPS = "loops-"
+"""With this begin the names of policies that schedule loops."""
 
 
 def shipped_agents() -> list[str]:
-    """Names of the trained policies that come with the package."""
-    return sorted(folder.name for folder in SHIPPED.iterdir()) if SHIPPED.is_dir() else []
+    """Names of the trained policies for pass ordering that come with the package; those for loops are not among them."""
+    folders = SHIPPED.iterdir() if SHIPPED.is_dir() else ()
+    return sorted(folder.name for folder in folders if not folder.name.startswith(LOOPS))
 
 
 class UnknownAgentError(DojoError, LookupError):

@@ -6,7 +6,7 @@ import dataclasses
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -18,11 +18,16 @@ from compiler_dojo.envs.loops.measure import measured_peak
 from compiler_dojo.envs.loops.nest import Nest
 from compiler_dojo.envs.loops.rewards import ScheduleReward
 from compiler_dojo.envs.loops.runner import Runner
-from compiler_dojo.envs.loops.tuning import tune
-from compiler_dojo.experiments.agents import AGENT, POLICY, SHIPPED, UnknownAgentError
+from compiler_dojo.envs.loops.targets import Target
+from compiler_dojo.envs.loops.tuning import Schedule, tune
+from compiler_dojo.envs.loops.workload import Workload
+from compiler_dojo.experiments.agents import AGENT, LOOPS, POLICY, SHIPPED, UnknownAgentError
 from compiler_dojo.experiments.config import from_mapping
 from compiler_dojo.experiments.loop_config import LoopEnvConfig
 from compiler_dojo.experiments.loop_own import SCRIPT
+
+if TYPE_CHECKING:
+    from compiler_dojo.agents.mlp import MlpPolicy
 
 SAMPLES = 96
 """Rollouts that a policy draws where the best of several nests are measured."""
@@ -159,6 +164,37 @@ def propose(env: LoopScheduleEnv, observation: np.ndarray, policy: Policy, sampl
     return sorted(found.values(), key=lambda proposal: -proposal.gflops)
 
 
+def load_loop_policy(folder: Path) -> tuple[MlpPolicy, LoopEnvConfig]:
+    """A trained policy, and the environment it was trained for.
+
+    Raises:
+        InvalidRecordError: the folder holds something else.
+    """
+    from compiler_dojo.agents.mlp import MlpPolicy
+
+    try:
+        policy, description = MlpPolicy.load(folder)
+        return policy, from_mapping(LoopEnvConfig, description["env"], "env.")
+    except (ValueError, KeyError, OSError) as error:
+        raise InvalidRecordError(f"{folder / POLICY} does not describe a policy for loops: {error}") from error
+
+
+def policy_schedule(folder: Path, samples: int = SAMPLES) -> Schedule:
+    """What a policy proposes for a workload, as candidates for :func:`~compiler_dojo.envs.loops.tuning.tune`.
+
+    Raises:
+        InvalidRecordError: the folder holds no policy for loops.
+    """
+    policy, config = load_loop_policy(folder)
+
+    def schedule(workload: Workload, target: Target, threads: int) -> list[Nest]:
+        env = dataclasses.replace(config, target=target.name, threads=threads).make(workload)
+        observation, _ = env.reset(seed=0)
+        return [proposal.nest for proposal in propose(env, observation, policy.with_seed(0), samples)]
+
+    return schedule
+
+
 def policy_agent(
     name: str,
     folder: Path,
@@ -180,13 +216,7 @@ def policy_agent(
     Raises:
         InvalidRecordError: the folder holds something else.
     """
-    from compiler_dojo.agents.mlp import MlpPolicy
-
-    try:
-        policy, description = MlpPolicy.load(folder)
-        config = from_mapping(LoopEnvConfig, description["env"], "env.")
-    except (ValueError, KeyError, OSError) as error:
-        raise InvalidRecordError(f"{folder / POLICY} does not describe a policy for loops: {error}") from error
+    policy, config = load_loop_policy(folder)
     config = dataclasses.replace(config, target=target or config.target)
     runner = Runner(config.target) if candidates > 1 else None
 
@@ -248,7 +278,7 @@ def search_agent(name: str, env: LoopEnvConfig, seconds: float | None, measureme
 
 def shipped_loop_agents() -> list[str]:
     """Names of the trained policies for loops that come with the package."""
-    return sorted(folder.name for folder in SHIPPED.glob("loops-*"))
+    return sorted(folder.name for folder in SHIPPED.glob(f"{LOOPS}*"))
 
 
 def find_loop_agent(

@@ -9,12 +9,16 @@ from loop_support import FULL, LOOPTUNE, TARGET, WORKLOAD, save_policy
 
 from compiler_dojo.agents.mlp import MlpPolicy
 from compiler_dojo.envs.errors import InvalidConfigError, InvalidRecordError
+from compiler_dojo.envs.loops.runner import Runner
+from compiler_dojo.envs.loops.targets import find_target
+from compiler_dojo.envs.loops.tuning import tune
 from compiler_dojo.experiments.agents import UnknownAgentError
 from compiler_dojo.experiments.loop_agents import (
     SEARCHES,
     MeasuringReward,
     find_loop_agent,
     policy_agent,
+    policy_schedule,
     propose,
     script_agent,
     search_agent,
@@ -82,6 +86,14 @@ def test_propose__has_the_most_likely_rollout_among_its_nests(tmp_path: Path) ->
         [env.action_names[action] for action in proposal.actions] for proposal in propose(env, observation, policy, 0)
     ]
     assert sorted(names) == [["tile_6x2"], ["tile_6x2", "unroll_2"]]
+
+
+def test_schedule__proposes_nests_for_tuning(tmp_path: Path) -> None:
+    schedule = policy_schedule(save_policy(tmp_path, FULL, "tile_4x2", margin=1.0), samples=10)
+    nests = schedule(WORKLOAD, find_target(TARGET), 1)
+    assert len({nest.key for nest in nests}) == len(nests) > 5
+    tuned = tune(WORKLOAD, Runner(TARGET), nests, measurements=3, seconds=5.0)
+    assert tuned.measurements == 3
 
 
 @pytest.mark.parametrize("name", SEARCHES)
