@@ -3,20 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 from compiler_dojo.envs.errors import InvalidConfigError, did_you_mean
-from compiler_dojo.envs.loops.targets import find_target
+from compiler_dojo.envs.loops.heuristics import candidates
+from compiler_dojo.envs.loops.nest import Nest
+from compiler_dojo.envs.loops.runner import Runner
+from compiler_dojo.envs.loops.targets import Target, find_target
+from compiler_dojo.envs.loops.tuning import tune
 from compiler_dojo.envs.loops.workload import Workload
 from compiler_dojo.envs.loops.workloads import load_workloads
-from compiler_dojo.experiments.loop_own import SCHEDULES, OurPeer, divided
+from compiler_dojo.experiments.agents import LOOPS
+from compiler_dojo.experiments.bench_loops_report import LOOPTUNE
+from compiler_dojo.experiments.loop_agents import find_loop_agent, shipped_loop_agents
+from compiler_dojo.experiments.loop_config import LoopEnvConfig
+from compiler_dojo.experiments.loop_own import SCHEDULES, OurPeer, Schedule, divided
 from compiler_dojo.experiments.loop_peer_blas import BlasPeer
 from compiler_dojo.experiments.loop_peer_gcc import GccPeer
 from compiler_dojo.experiments.loop_peer_tvm import TRIALS, TvmPeer, TvmProcess
 from compiler_dojo.experiments.loop_peers import NumPyPeer, Peer
 
 T = TypeVar("T")
+
+CANDIDATES = 20
+"""Nests that a policy, or the heuristics, may measure before they choose."""
 
 
 def choose_workloads(names: Sequence[str], limit: int | None = None) -> dict[str, tuple[Workload, ...]]:
@@ -31,11 +43,21 @@ def choose_workloads(names: Sequence[str], limit: int | None = None) -> dict[str
 def choose_own(names: str, target_name: str, threads: int = 1) -> list[OurPeer]:
     """Our own peers, by names that are separated by commas; with several threads, each in as many too.
 
+    Args:
+        names: of the schedules that need no training; ``tune`` for what ``dojo tune`` does without a policy; of shipped
+            policies, without their prefix: ``looptune`` is one rollout, the others measure :data:`CANDIDATES` nests.
+        target_name: what to compile for.
+        threads: to divide the outermost loop over.
+
     Raises:
         InvalidConfigError: there is no such schedule or target.
     """
     target = find_target(target_name)
-    chosen = {name: _find(name, SCHEDULES, "schedule") for name in _split(names)}
+    known: dict[str, Callable[[], Schedule]] = {name: partial(_constant, name) for name in SCHEDULES}
+    known["tune"] = partial(_tuned, target)
+    for agent in shipped_loop_agents():
+        known[agent.removeprefix(LOOPS)] = partial(_rolled_out, agent, target)
+    chosen = {name: _find(name, known, "schedule")() for name in _split(names)}
     peers = [OurPeer(name, schedule, target) for name, schedule in chosen.items()]
     if threads > 1:
         peers += [
@@ -68,6 +90,27 @@ def choose_peers(
         "metaschedule": lambda: TvmPeer(process, cpu, TRIALS, tvm_cache),
     }
     return [_find(name, known, "peer")() for name in _split(names)]
+
+
+def _constant(name: str) -> Schedule:
+    return SCHEDULES[name]
+
+
+def _tuned(target: Target) -> Schedule:
+    runner = Runner(target)
+    return lambda workload: tune(workload, runner, candidates(workload, target), CANDIDATES).nest
+
+
+def _rolled_out(agent: str, target: Target) -> Schedule:
+    measured = 1 if agent == LOOPS + LOOPTUNE else CANDIDATES
+    contender = find_loop_agent(agent, LoopEnvConfig(), target.name, measured)
+
+    def schedule(workload: Workload) -> Nest:
+        env = contender.env.make(workload)
+        observation, _ = env.reset(seed=0)
+        return contender.choose(env, observation, 0).nest
+
+    return schedule
 
 
 def _split(names: str) -> list[str]:
