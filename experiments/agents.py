@@ -23,7 +23,7 @@ LOOPS = "loops-"
 
 
 def shipped_agents() -> list[str]:
-    """Names of the trained policies for pass ordering that come with the package; those for loops are not among them."""
+    """Names of the trained policies for pass ordering that come with the package; those for loops are left out."""
     folders = SHIPPED.iterdir() if SHIPPED.is_dir() else ()
     return sorted(folder.name for folder in folders if not folder.name.startswith(LOOPS))
 

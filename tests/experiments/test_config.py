@@ -120,7 +120,7 @@ def test_env_config__makes_the_environment_it_describes() -> None:
 
 
 def test_preset_names__are_those_of_the_package() -> None:
-    names = ["debug", "demo", "loops-debug", "loops-full", "loops-looptune", "published"]
+    names = ["debug", "demo", "loops-debug", "loops-dqn", "loops-full", "loops-looptune", "published"]
     assert preset_names() == names
 
 
