@@ -181,12 +181,12 @@ def measure_workload(group: str, workload: Workload, peers: Sequence[Peer], sett
     kernels: dict[str, PreparedKernel] = {}
     errors: dict[str, str] = {}
     for peer in peers:
-        prepared = _prepare(peer, workload, operands)
+        prepared = prepare_checked(peer, workload, operands)
         if isinstance(prepared, PreparedKernel):
             kernels[peer.name] = prepared
         else:
             errors[peer.name] = prepared
-    samples = _time_in_turn(kernels, settings)
+    samples = time_in_turn(kernels, settings)
     moved = sum(array.nbytes for array in operands)
     entries = []
     for peer in peers:
@@ -197,7 +197,7 @@ def measure_workload(group: str, workload: Workload, peers: Sequence[Peer], sett
     return entries
 
 
-def _prepare(peer: Peer, workload: Workload, operands: Sequence[Array]) -> PreparedKernel | str:
+def prepare_checked(peer: Peer, workload: Workload, operands: Sequence[Array]) -> PreparedKernel | str:
     """A kernel whose result was checked, or why there is none."""
     try:
         with pinned():
@@ -208,7 +208,7 @@ def _prepare(peer: Peer, workload: Workload, operands: Sequence[Array]) -> Prepa
     return kernel
 
 
-def _time_in_turn(kernels: Mapping[str, PreparedKernel], settings: Settings) -> dict[str, list[tuple[float, float]]]:
+def time_in_turn(kernels: Mapping[str, PreparedKernel], settings: Settings) -> dict[str, list[tuple[float, float]]]:
     """Seconds per evaluation, and CPUs in use, of every sample."""
     samples: dict[str, list[tuple[float, float]]] = {name: [] for name in kernels}
     names = list(kernels)

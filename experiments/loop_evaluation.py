@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
+from statistics import median
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,16 +18,19 @@ from rich.table import Table
 
 from compiler_dojo.envs.errors import InvalidConfigError, InvalidRecordError
 from compiler_dojo.envs.loop_schedule import LoopScheduleEnv
-from compiler_dojo.envs.loops.measure import measured_peak
+from compiler_dojo.envs.loops.jit import Jit
+from compiler_dojo.envs.loops.measure import PEAK_STEPS, peak_kernel
 from compiler_dojo.envs.loops.nest import Nest, start_nest
-from compiler_dojo.envs.loops.targets import find_target
-from compiler_dojo.envs.loops.workload import Workload
+from compiler_dojo.envs.loops.targets import Target, find_target
+from compiler_dojo.envs.loops.workload import ITEM_BYTES, Workload
 from compiler_dojo.envs.loops.workloads import load_workloads
-from compiler_dojo.experiments.bench_loops import Entry, Settings, measure_workload, pinned
+from compiler_dojo.experiments.bench_loops import Settings, prepare_checked, time_in_turn
 from compiler_dojo.experiments.config import from_mapping
 from compiler_dojo.experiments.loop_agents import Choice, LoopContender
 from compiler_dojo.experiments.loop_config import LoopEnvConfig
+from compiler_dojo.experiments.loop_native import prepared
 from compiler_dojo.experiments.loop_own import OurPeer
+from compiler_dojo.experiments.loop_peers import PreparedKernel, allocate
 from compiler_dojo.experiments.statistics import Interval, bootstrap_geomean
 
 START = "start"
@@ -54,7 +59,7 @@ class LoopRecord:
         gflops: of the agent's nest, in the best sample.
         start_median: as start_gflops, at the median sample.
         median: as gflops, at the median sample.
-        peak: GFLOP/s that the machine reached on multiply-adds alone, measured beside.
+        peak: GFLOP/s that the machine reached on multiply-adds alone, in samples taken in turn with the others.
         seconds: from the workload to the compiled kernel, what the agent measured included.
         measurements: nests that the agent measured.
         error: why there are no times, or empty.
@@ -109,18 +114,56 @@ def evaluate(
                 f"{contender.name} acts for {contender.env.target} and is compared on {target}: give --target"
             )
     compiled_for = find_target(target)
-    peak = 0.0
     for workload in workloads:
         choices = {contender.name: choose(contender, workload, seed) for contender in contenders}
         nests = {START: start_nest(workload), **{name: choice.nest for name, choice in choices.items()}}
-        peers = [OurPeer(name, _constant(nest), compiled_for) for name, nest in nests.items()]
-        entries = {entry.peer: entry for entry in measure_workload("", workload, peers, settings)}
-        with pinned():
-            peak = max(peak, measured_peak(compiled_for, workload.dtype, again=True))
-        yield [
-            _record(contender, choices[contender.name], entries[contender.name], entries[START], workload, peak, seed)
-            for contender in contenders
-        ]
+        timed = _time(nests, compiled_for, settings)
+        yield [_record(item, choices[item.name], timed, workload, seed) for item in contenders]
+
+
+class _Timed(NamedTuple):
+    """Samples of a workload's nests.
+
+    Attributes:
+        seconds: of an evaluation, by agent.
+        errors: why an agent has none.
+        compile_seconds: for generating and compiling code, by agent.
+        peak: GFLOP/s of multiply-adds alone, in samples taken in turn with the others.
+    """
+
+    seconds: dict[str, list[float]]
+    errors: dict[str, str]
+    compile_seconds: dict[str, float]
+    peak: float
+
+
+def _time(nests: Mapping[str, Nest], target: Target, settings: Settings) -> _Timed:
+    """Time nests of one workload in turn, each after its result was checked."""
+    workload = nests[START].workload
+    operands = allocate(workload, settings.seed)
+    kernels: dict[str, PreparedKernel] = {}
+    errors: dict[str, str] = {}
+    for name, nest in nests.items():
+        kernel = prepare_checked(OurPeer(name, _constant(nest), target), workload, operands)
+        if isinstance(kernel, PreparedKernel):
+            kernels[name] = kernel
+        else:
+            errors[name] = kernel
+    peak, flops = _peak_kernel(target, workload.dtype)
+    samples = time_in_turn({**kernels, "": peak}, settings)
+    seconds = {name: [sample[0] for sample in samples[name]] for name in samples}
+    compiling = {name: kernel.tuning_seconds for name, kernel in kernels.items()}
+    return _Timed(seconds, errors, compiling, flops / min(seconds.pop("")) / 1e9)
+
+
+@lru_cache(maxsize=4)
+def _peak_kernel(target: Target, dtype: str) -> tuple[PreparedKernel, int]:
+    """A kernel that only multiplies and adds, and the floating-point operations of an evaluation."""
+    lanes, accumulators = target.vector_bytes // ITEM_BYTES[dtype], target.vector_registers * 3 // 4
+    kernel = Jit(target).compile(peak_kernel(target, dtype, accumulators))
+    factors = [np.full(2 * lanes, 0.5, dtype)]
+    size = accumulators * target.vector_bytes
+    return prepared(kernel, factors, PEAK_STEPS, "peak", 0.0, size), 2 * lanes * accumulators * PEAK_STEPS
 
 
 def choose(contender: LoopContender, workload: Workload, seed: int) -> Choice:
@@ -134,19 +177,11 @@ def _constant(nest: Nest) -> Callable[[Workload], Nest]:
     return lambda workload: nest
 
 
-def _record(
-    contender: LoopContender,
-    choice: Choice,
-    entry: Entry,
-    start: Entry,
-    workload: Workload,
-    peak: float,
-    seed: int,
-) -> LoopRecord:
-    error = entry.error or start.error
+def _record(contender: LoopContender, choice: Choice, timed: _Timed, workload: Workload, seed: int) -> LoopRecord:
+    error = timed.errors.get(contender.name) or timed.errors.get(START) or ""
 
-    def gflops(seconds: float) -> float:
-        return 0.0 if error else workload.flops / seconds / 1e9
+    def gflops(name: str, statistic: Callable[[Sequence[float]], float]) -> float:
+        return 0.0 if error else workload.flops / statistic(timed.seconds[name]) / 1e9
 
     return LoopRecord(
         agent=contender.name,
@@ -155,12 +190,12 @@ def _record(
         seed=seed,
         actions=choice.actions,
         nest=str(choice.nest),
-        start_gflops=gflops(start.best_seconds),
-        gflops=gflops(entry.best_seconds),
-        start_median=gflops(start.median_seconds),
-        median=gflops(entry.median_seconds),
-        peak=peak,
-        seconds=choice.seconds + entry.tuning_seconds,
+        start_gflops=gflops(START, min),
+        gflops=gflops(contender.name, min),
+        start_median=gflops(START, median),
+        median=gflops(contender.name, median),
+        peak=timed.peak,
+        seconds=choice.seconds + timed.compile_seconds.get(contender.name, 0.0),
         measurements=choice.measurements,
         error=error,
     )
@@ -249,16 +284,12 @@ class LoopRow(NamedTuple):
 
 
 def rows_of(records: Sequence[LoopRecord]) -> list[LoopRow]:
-    """A row per agent, in order of appearance; the peak is the highest that was measured for each target."""
-    peaks: dict[tuple[str, str], float] = {}
-    for record in records:
-        key = _peak_key(record)
-        peaks[key] = max(record.peak, peaks.get(key, 0.0))
+    """A row per agent, in order of appearance."""
     rows = []
     for agent in dict.fromkeys(record.agent for record in records):
         own = [record for record in records if record.agent == agent]
         good = [record for record in own if not record.error]
-        shares = [record.gflops / peaks[_peak_key(record)] for record in good]
+        shares = [record.gflops / record.peak for record in good]
         rows.append(
             LoopRow(
                 agent=agent,
@@ -272,10 +303,6 @@ def rows_of(records: Sequence[LoopRecord]) -> list[LoopRow]:
             )
         )
     return rows
-
-
-def _peak_key(record: LoopRecord) -> tuple[str, str]:
-    return record.env.target, record.workload.rsplit(" ", 1)[-1]
 
 
 def rows_as_mappings(rows: Iterable[LoopRow]) -> list[dict[str, Any]]:

@@ -122,12 +122,6 @@ def test_rows__are_geomeans_over_workloads() -> None:
     assert row.seconds == pytest.approx(0.3)
 
 
-def test_rows__take_the_highest_peak_that_was_measured() -> None:
-    (row,) = rows_of([make(peak=40.0), make(workload=str(OTHER), peak=80.0)])
-    assert row.share is not None
-    assert row.share.mean == pytest.approx(0.25)
-
-
 def test_rows__count_failures_apart() -> None:
     failed = make(workload=str(OTHER), gflops=0.0, start_gflops=0.0, error="IllegalScheduleError: too many registers")
     (row,) = rows_of([make(), failed])
