@@ -297,7 +297,7 @@ def test_peak__is_the_analytical_model_s_where_the_reward_knows_none() -> None:
 def test_make_reward__knows_its_names() -> None:
     assert isinstance(make_reward("measured"), MeasuredReward)
     with pytest.raises(UnknownRewardError, match="did you mean 'measured'"):
-        make_reward("mesured")
+        make_reward("measure")
 
 
 @pytest.mark.parametrize(
