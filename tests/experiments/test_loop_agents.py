@@ -23,6 +23,7 @@ from compiler_dojo.experiments.loop_agents import (
     script_agent,
     search_agent,
     shipped_loop_agents,
+    varied,
 )
 from compiler_dojo.experiments.loop_evaluation import choose
 from compiler_dojo.experiments.loop_own import SCRIPT, scripted
@@ -76,6 +77,23 @@ def test_propose__ranks_different_nests_by_the_reward_and_leaves_the_environment
     again = propose(env, observation, policy.with_seed(1), 10)
     assert again == proposals
     assert propose(env, observation, policy.with_seed(2), 10) != proposals
+
+
+def test_varied__has_the_best_of_every_tile_and_copy_first(tmp_path: Path) -> None:
+    policy, _ = MlpPolicy.load(save_policy(tmp_path, FULL, "tile_4x2", margin=0.0))
+    env = FULL.make(WORKLOAD)
+    observation, _ = env.reset(seed=0)
+    proposals = propose(env, observation, policy.with_seed(1), 40)
+    ordered = varied(proposals)
+    assert {item.nest.key for item in ordered} == {item.nest.key for item in proposals}
+    kinds = []
+    for item in ordered:
+        tile = item.nest.tile_extents(item.nest.tile) if item.nest.tile is not None else {"m": 0, "n": 0}
+        kinds.append((tile["m"], tile["n"], tuple(sorted(pack.operand for pack in item.nest.packs))))
+    first = len(set(kinds))
+    assert len(set(kinds[:first])) == first > 3
+    for part in (ordered[:first], [item for item, kind in zip(ordered, kinds, strict=True) if kind == kinds[0]]):
+        assert [item.gflops for item in part] == sorted((item.gflops for item in part), reverse=True)
 
 
 def test_propose__has_the_most_likely_rollout_among_its_nests(tmp_path: Path) -> None:
