@@ -34,6 +34,8 @@ from compiler_dojo.envs.seconds import Seconds
 STOP = "stop"
 ACTION_SETS = ("looptune", "full")
 RESET_OPTIONS = ("workload", "nest")
+ALWAYS = np.ones(1, np.bool_)
+"""What the mask says of stop."""
 
 
 class LoopScheduleEnv(gym.Env[Any, np.int64], EzPickle):
@@ -271,7 +273,7 @@ class LoopScheduleEnv(gym.Env[Any, np.int64], EzPickle):
         self._state = state
         mask = self.actions.mask(state)
         if self._has_stop:
-            mask = np.append(mask, True)
+            mask = np.concatenate((mask, ALWAYS))
         elif not mask.any():  # some action must be taken
             mask = ~mask
         self._mask = mask

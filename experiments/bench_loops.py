@@ -18,6 +18,7 @@ from compiler_dojo.envs.loops.targets import find_target
 from compiler_dojo.envs.loops.workload import Workload
 from compiler_dojo.experiments.loop_bandwidth import measure_bandwidths
 from compiler_dojo.experiments.loop_peers import Array, Peer, PreparedKernel, allocate, check
+from compiler_dojo.experiments.loop_steps import measured_step_milliseconds, step_microseconds
 
 MOST_OTHER_THREADS = 0.05
 """Share of the process's CPU time that threads other than the one that measures may take."""
@@ -91,8 +92,8 @@ class Results:
         bandwidths: GB/s by level, such as ``L2`` and ``memory``, measured.
         own: names of the peers that are ours.
         unavailable: peers that could not be measured, and why.
-        step_microseconds: a step of the environment with a reward that measures nothing, or None.
-        measured_step_milliseconds: a step that measures a product of 128^3, or None.
+        step_microseconds: a step of the environment with a reward that measures nothing.
+        measured_step_milliseconds: a step that measures a product of 128^3.
     """
 
     entries: Sequence[Entry]
@@ -127,6 +128,7 @@ def run(
     with pinned():
         bandwidths = measure_bandwidths(compiled_for)
         peak = measured_peak(compiled_for, again=True)
+        steps = step_microseconds(target), measured_step_milliseconds(target)
     return Results(
         entries=entries,
         settings=settings,
@@ -136,6 +138,8 @@ def run(
         bandwidths=bandwidths,
         own=[peer.name for peer in own],
         unavailable=unavailable,
+        step_microseconds=steps[0],
+        measured_step_milliseconds=steps[1],
     )
 
 

@@ -286,7 +286,7 @@ def _divided(nest: Nest, threads: int) -> Iterator[Nest]:
             loops=(Loop(axis, part), *(nest.loops[index] for index in kept)),
             tile=nest.tile + 1 - sum(index < nest.tile for index in removed),
             packs=tuple(
-                replace(pack, depth=pack.depth + 1 - sum(index < pack.depth for index in removed))
+                pack._replace(depth=pack.depth + 1 - sum(index < pack.depth for index in removed))
                 for pack in nest.packs
             ),
             threads=threads,

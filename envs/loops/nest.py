@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import NamedTuple
 
 from compiler_dojo.envs.loops.workload import Workload
 
@@ -24,8 +25,7 @@ MOST_LOOPS = 10
 """Loops a nest may have at most, those of the write nest included (LoopTune)."""
 
 
-@dataclass(frozen=True)
-class Loop:
+class Loop(NamedTuple):
     """One loop over an axis, or a part of it.
 
     Attributes:
@@ -37,8 +37,7 @@ class Loop:
     step: int = 1
 
 
-@dataclass(frozen=True)
-class Pack:
+class Pack(NamedTuple):
     """The part of an input that the loops from ``depth`` on read is copied, before they run, into contiguous storage.
 
     It is laid out in the order in which they read it. Only an input without index sums can be packed.

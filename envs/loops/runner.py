@@ -21,6 +21,9 @@ from compiler_dojo.envs.loops.workload import Workload
 
 Array = npt.NDArray[Any]
 
+PROTOCOL = Protocol(min_seconds=5e-4)
+"""Ten samples of half a millisecond: what one step of training can afford."""
+
 MOST_KERNELS = 256
 """Compiled kernels that a runner keeps."""
 
@@ -66,7 +69,7 @@ class Runner:
 
     def __init__(self, target: Target | str = "native", protocol: Protocol | None = None, seed: int = 0) -> None:
         self.target = find_target(target) if isinstance(target, str) else target
-        self.protocol = protocol or Protocol()
+        self.protocol = protocol or PROTOCOL
         self._seed = seed
         self.jit = Jit(self.target)
         self._kernels: OrderedDict[str, RunnableKernel] = OrderedDict()

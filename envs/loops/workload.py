@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 ITEM_BYTES = {"float32": 4, "float64": 8}
 """Data types of operands and results, with their size."""
@@ -14,8 +15,7 @@ Index = tuple[tuple[str, int], ...]
 """One dimension's index, a sum of axes times coefficients: ``h+2r`` is ``(("h", 1), ("r", 2))``."""
 
 
-@dataclass(frozen=True)
-class Axis:
+class Axis(NamedTuple):
     """An iteration variable that runs from 0 to ``size`` - 1."""
 
     name: str
@@ -63,6 +63,13 @@ class Workload:
     dtype: str = "float32"
     bias: Operand | None = None
     relu: bool = False
+
+    @cached_property
+    def _hash(self) -> int:
+        return hash((self.expression, self.axes, self.dtype, self.relu))
+
+    def __hash__(self) -> int:
+        return self._hash
 
     @cached_property
     def sizes(self) -> dict[str, int]:
