@@ -29,13 +29,13 @@ from compiler_dojo.experiments.loop_own import SCRIPT
 if TYPE_CHECKING:
     from compiler_dojo.agents.mlp import MlpPolicy
 
-SAMPLES = 96
+SAMPLES = 48
 """Rollouts that a policy draws where the best of several nests are measured."""
 
-TEMPERATURE = 2.0
+TEMPERATURE = 2.5
 """Of these rollouts: a trained policy is so sure that it would propose only a handful of nests."""
 
-TUNING_SECONDS = 0.5
+TUNING_SECONDS = 0.4
 """For measuring the candidates of a policy."""
 
 SEARCHES: Mapping[str, Search] = {
