@@ -44,6 +44,7 @@ class MlpPolicy:
         normalization: of the inputs, or None.
         activation: ``tanh`` or ``relu``.
         seed: of the generator that draws stochastic actions.
+        temperature: what logits are divided by before one is drawn; above 1, unlikely actions become likelier.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class MlpPolicy:
         normalization: Normalization | None = None,
         activation: str = "tanh",
         seed: int = 0,
+        temperature: float = 1.0,
     ) -> None:
         self.layers = [(weight.detach().clone(), bias.detach().clone()) for weight, bias in layers]
         self.normalization = normalization
@@ -63,6 +65,7 @@ class MlpPolicy:
             modules += [linear, ACTIVATIONS[activation]()]
         self._network = nn.Sequential(*modules[:-1])
         self._generator = torch.Generator().manual_seed(seed)
+        self._temperature = temperature
 
     def initial_state(self, n: int) -> Any:
         """No state."""
@@ -89,11 +92,12 @@ class MlpPolicy:
             logits = logits.masked_fill(~allowed, -torch.inf)
         if deterministic:
             return logits.argmax(dim=1).numpy(), None
-        return torch.multinomial(logits.softmax(dim=1), 1, generator=self._generator)[:, 0].numpy(), None
+        chances = (logits / self._temperature).softmax(dim=1)
+        return torch.multinomial(chances, 1, generator=self._generator)[:, 0].numpy(), None
 
-    def with_seed(self, seed: int) -> MlpPolicy:
+    def with_seed(self, seed: int, temperature: float = 1.0) -> MlpPolicy:
         """The same network with a generator of its own."""
-        return MlpPolicy(self.layers, self.normalization, self.activation, seed)
+        return MlpPolicy(self.layers, self.normalization, self.activation, seed, temperature)
 
     def save(self, folder: Path, about: Mapping[str, Any]) -> None:
         """Write the weights and a description that also holds ``about``."""

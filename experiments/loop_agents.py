@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -29,10 +29,13 @@ from compiler_dojo.experiments.loop_own import SCRIPT
 if TYPE_CHECKING:
     from compiler_dojo.agents.mlp import MlpPolicy
 
-SAMPLES = 96
+SAMPLES = 48
 """Rollouts that a policy draws where the best of several nests are measured."""
 
-TUNING_SECONDS = 0.5
+TEMPERATURE = 2.5
+"""Of these rollouts: a trained policy is so sure that it would propose only a handful of nests."""
+
+TUNING_SECONDS = 0.4
 """For measuring the candidates of a policy."""
 
 SEARCHES: Mapping[str, Search] = {
@@ -164,6 +167,26 @@ def propose(env: LoopScheduleEnv, observation: np.ndarray, policy: Policy, sampl
     return sorted(found.values(), key=lambda proposal: -proposal.gflops)
 
 
+def varied(proposals: Sequence[Proposal]) -> list[Proposal]:
+    """The same in an order in which the first few differ more: the best of every kind, then the second best of each.
+
+    A kind is a register tile and the operands that are copied. What a cost model errs in, it errs in for a kind.
+
+    Args:
+        proposals: best first.
+    """
+    kinds: dict[object, int] = {}
+    ranked = []
+    for proposal in proposals:
+        nest = proposal.nest
+        extents = {} if nest.tile is None else nest.tile_extents(nest.tile)
+        tile = tuple(extent for axis, extent in extents.items() if axis in nest.workload.output.axes)
+        key = tile, frozenset(pack.operand for pack in nest.packs)
+        ranked.append((kinds.setdefault(key, 0), proposal))
+        kinds[key] += 1
+    return [proposal for _, proposal in sorted(ranked, key=lambda item: item[0])]
+
+
 def load_loop_policy(folder: Path) -> tuple[MlpPolicy, LoopEnvConfig]:
     """A trained policy, and the environment it was trained for.
 
@@ -190,7 +213,7 @@ def policy_schedule(folder: Path, samples: int = SAMPLES) -> Schedule:
     def schedule(workload: Workload, target: Target, threads: int) -> list[Nest]:
         env = dataclasses.replace(config, target=target.name, threads=threads).make(workload)
         observation, _ = env.reset(seed=0)
-        return [proposal.nest for proposal in propose(env, observation, policy.with_seed(0), samples)]
+        return [item.nest for item in varied(propose(env, observation, policy.with_seed(0, TEMPERATURE), samples))]
 
     return schedule
 
@@ -225,7 +248,7 @@ def policy_agent(
         if runner is None:
             actions = roll_out(env, observation, policy)
             return Choice(env.nest, actions, time.perf_counter() - start)
-        proposals = propose(env, observation, policy.with_seed(seed), samples)
+        proposals = varied(propose(env, observation, policy.with_seed(seed, TEMPERATURE), samples))
         workload = env.nest.workload
         tuned = tune(workload, runner, [proposal.nest for proposal in proposals], candidates, seconds)
         taken = {proposal.nest.key: proposal.actions for proposal in proposals}.get(tuned.nest.key, ())

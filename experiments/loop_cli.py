@@ -35,7 +35,8 @@ def evaluate_loops(
     greedy-2, beam, beam-depth, beam-64, evolution) measure every nest they try.
 
     Examples: `dojo evaluate-loops --agent loops-looptune-avx2 --agent script --target x86-64-v3`,
-    `dojo evaluate-loops --agent loops-full --candidates 20 --agent random --measurements 20 --set actions=full`
+    `dojo evaluate-loops --agent loops-full-avx512 --candidates 20 --target native`,
+    `dojo evaluate-loops --agent random --agent beam-64 --seconds 5 --set actions=full`
     """
     from compiler_dojo.envs.loops.workloads import load_workloads
     from compiler_dojo.experiments.config import apply_overrides, from_mapping, to_mapping

@@ -106,6 +106,13 @@ def test_act__stochastic_actions_follow_the_seed() -> None:
     assert (first != other).any()
 
 
+def test_act__temperature_divides_the_logits() -> None:
+    layer = (torch.zeros(2, 1), torch.tensor([0.0, 2.0]))
+    policy = MlpPolicy([layer]).with_seed(0, temperature=4.0)
+    actions, _ = policy.act(np.zeros((20_000, 1), np.float32), None, deterministic=False)
+    assert actions.mean() == pytest.approx(1 / (1 + math.exp(-0.5)), abs=0.02)
+
+
 def test_policy__keeps_its_own_copy_of_the_weights() -> None:
     weight, bias = torch.ones(2, 2), torch.zeros(2)
     policy = MlpPolicy([(weight, bias)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -9,10 +10,12 @@ from loop_support import FULL, LOOPTUNE, TARGET, WORKLOAD, save_policy
 
 from compiler_dojo.agents.mlp import MlpPolicy
 from compiler_dojo.envs.errors import InvalidConfigError, InvalidRecordError
+from compiler_dojo.envs.loops.nest import start_nest
 from compiler_dojo.envs.loops.runner import Runner
 from compiler_dojo.envs.loops.targets import find_target
 from compiler_dojo.envs.loops.tuning import tune
-from compiler_dojo.experiments.agents import UnknownAgentError
+from compiler_dojo.experiments.agents import SHIPPED, UnknownAgentError
+from compiler_dojo.experiments.config import from_mapping
 from compiler_dojo.experiments.loop_agents import (
     SEARCHES,
     MeasuringReward,
@@ -23,7 +26,9 @@ from compiler_dojo.experiments.loop_agents import (
     script_agent,
     search_agent,
     shipped_loop_agents,
+    varied,
 )
+from compiler_dojo.experiments.loop_config import LoopTrainConfig
 from compiler_dojo.experiments.loop_evaluation import choose
 from compiler_dojo.experiments.loop_own import SCRIPT, scripted
 
@@ -76,6 +81,23 @@ def test_propose__ranks_different_nests_by_the_reward_and_leaves_the_environment
     again = propose(env, observation, policy.with_seed(1), 10)
     assert again == proposals
     assert propose(env, observation, policy.with_seed(2), 10) != proposals
+
+
+def test_varied__has_the_best_of_every_tile_and_copy_first(tmp_path: Path) -> None:
+    policy, _ = MlpPolicy.load(save_policy(tmp_path, FULL, "tile_4x2", margin=0.0))
+    env = FULL.make(WORKLOAD)
+    observation, _ = env.reset(seed=0)
+    proposals = propose(env, observation, policy.with_seed(1), 40)
+    ordered = varied(proposals)
+    assert {item.nest.key for item in ordered} == {item.nest.key for item in proposals}
+    kinds = []
+    for item in ordered:
+        tile = item.nest.tile_extents(item.nest.tile) if item.nest.tile is not None else {"m": 0, "n": 0}
+        kinds.append((tile["m"], tile["n"], tuple(sorted(pack.operand for pack in item.nest.packs))))
+    first = len(set(kinds))
+    assert len(set(kinds[:first])) == first > 3
+    for part in (ordered[:first], [item for item, kind in zip(ordered, kinds, strict=True) if kind == kinds[0]]):
+        assert [item.gflops for item in part] == sorted((item.gflops for item in part), reverse=True)
 
 
 def test_propose__has_the_most_likely_rollout_among_its_nests(tmp_path: Path) -> None:
@@ -153,7 +175,15 @@ def test_policy__says_what_is_no_policy(tmp_path: Path, text: str) -> None:
 
 
 @pytest.mark.parametrize("name", shipped_loop_agents())
-def test_shipped__loads_small_and_schedules(name: str) -> None:
+def test_shipped__is_small_schedules_and_says_how_it_was_trained(name: str) -> None:
     agent = find_loop_agent(name, LOOPTUNE)
     choice = choose(agent, WORKLOAD, 0)
-    assert choice.actions
+    assert choice.nest.key != start_nest(WORKLOAD).key
+    folder = SHIPPED / name
+    assert sum(path.stat().st_size for path in folder.iterdir()) < 300_000
+    manifest = json.loads((folder / "manifest.json").read_text())
+    config = from_mapping(LoopTrainConfig, manifest["config"])
+    assert config.env == agent.env
+    assert config.train_workloads == "looptune:train"
+    assert manifest["command"].startswith("dojo train --preset loops-")
+    assert len(manifest["commit"]) == 40
