@@ -15,8 +15,8 @@ from compiler_dojo.envs.loops.targets import Target, find_target
 from compiler_dojo.envs.loops.tuning import tune
 from compiler_dojo.envs.loops.workload import Workload
 from compiler_dojo.envs.loops.workloads import load_workloads
-from compiler_dojo.experiments.agents import LOOPS
-from compiler_dojo.experiments.bench_loops_report import LOOPTUNE
+from compiler_dojo.experiments.agents import LOOPS, UnknownAgentError
+from compiler_dojo.experiments.bench_loops_report import FULL, LOOPTUNE
 from compiler_dojo.experiments.loop_agents import find_loop_agent, shipped_loop_agents
 from compiler_dojo.experiments.loop_config import LoopEnvConfig
 from compiler_dojo.experiments.loop_own import SCHEDULES, OurPeer, Schedule, divided
@@ -44,8 +44,8 @@ def choose_own(names: str, target_name: str, threads: int = 1) -> list[OurPeer]:
     """Our own peers, by names that are separated by commas; with several threads, each in as many too.
 
     Args:
-        names: of the schedules that need no training; ``tune`` for what ``dojo tune`` does without a policy; of shipped
-            policies, without their prefix: ``looptune`` is one rollout, the others measure :data:`CANDIDATES` nests.
+        names: of the schedules that need no training; ``tune`` for what ``dojo tune`` does without a policy;
+            ``looptune``, one rollout of a shipped policy, and ``full``, whose candidates are measured.
         target_name: what to compile for.
         threads: to divide the outermost loop over.
 
@@ -55,8 +55,8 @@ def choose_own(names: str, target_name: str, threads: int = 1) -> list[OurPeer]:
     target = find_target(target_name)
     known: dict[str, Callable[[], Schedule]] = {name: partial(_constant, name) for name in SCHEDULES}
     known["tune"] = partial(_tuned, target)
-    for agent in shipped_loop_agents():
-        known[agent.removeprefix(LOOPS)] = partial(_rolled_out, agent, target)
+    known[LOOPTUNE] = partial(_rolled_out, LOOPTUNE, target, 1)
+    known[FULL] = partial(_rolled_out, FULL, target, CANDIDATES)
     chosen = {name: _find(name, known, "schedule")() for name in _split(names)}
     peers = [OurPeer(name, schedule, target) for name, schedule in chosen.items()]
     if threads > 1:
@@ -101,9 +101,8 @@ def _tuned(target: Target) -> Schedule:
     return lambda workload: tune(workload, runner, candidates(workload, target), CANDIDATES).nest
 
 
-def _rolled_out(agent: str, target: Target) -> Schedule:
-    measured = 1 if agent == LOOPS + LOOPTUNE else CANDIDATES
-    contender = find_loop_agent(agent, LoopEnvConfig(), target.name, measured)
+def _rolled_out(kind: str, target: Target, measured: int) -> Schedule:
+    contender = find_loop_agent(shipped_for(kind, target), LoopEnvConfig(), target.name, measured)
 
     def schedule(workload: Workload) -> Nest:
         env = contender.env.make(workload)
@@ -111,6 +110,19 @@ def _rolled_out(agent: str, target: Target) -> Schedule:
         return contender.choose(env, observation, 0).nest
 
     return schedule
+
+
+def shipped_for(kind: str, target: Target) -> str:
+    """The shipped policy of an action set for a target's vectors, or else for others.
+
+    Raises:
+        UnknownAgentError: none is shipped.
+    """
+    shipped = [name for name in shipped_loop_agents() if name.startswith(LOOPS + kind)]
+    if not shipped:
+        raise UnknownAgentError(f"no policy for the {kind} actions is shipped: train one with `dojo train`")
+    vectors = {64: "avx512", 32: "avx2"}.get(target.vector_bytes, "")
+    return next((name for name in shipped if name.endswith(f"-{vectors}")), shipped[0])
 
 
 def _split(names: str) -> list[str]:
