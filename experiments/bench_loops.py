@@ -14,9 +14,10 @@ import numpy as np
 
 from compiler_dojo.envs.errors import DojoError
 from compiler_dojo.envs.loops.measure import cpu_model, measured_peak
-from compiler_dojo.envs.loops.targets import find_target
+from compiler_dojo.envs.loops.targets import Target, find_target
 from compiler_dojo.envs.loops.workload import Workload
 from compiler_dojo.experiments.loop_bandwidth import measure_bandwidths
+from compiler_dojo.experiments.loop_peak import peak_in_turn
 from compiler_dojo.experiments.loop_peers import Array, Peer, PreparedKernel, allocate, check
 from compiler_dojo.experiments.loop_steps import measured_step_milliseconds, step_microseconds
 
@@ -26,6 +27,9 @@ MOST_OTHER_THREADS = 0.05
 
 class ThreadsError(DojoError):
     """A library computes in more threads than it was told to."""
+
+
+PEAK = "peak"
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,7 @@ class Entry:
         threads: that ran it.
         cpus: that this process had while it was timed, median of the samples: fewer than ``threads`` if others used
             the machine, which then slowed it down. 0 for a peer in a process of its own, where it is not known.
+        peak: GFLOP/s of nothing but multiply-adds in one thread, the median of samples taken in turn with these.
     """
 
     group: str
@@ -77,6 +82,7 @@ class Entry:
     intensity: float = 0.0
     threads: int = 1
     cpus: float = 0.0
+    peak: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -124,7 +130,7 @@ def run(
     """
     compiled_for = find_target(target)
     peers, unavailable = usable([*others, *own])
-    entries = measure(groups, peers, settings, advance)
+    entries = measure(groups, peers, settings, advance, compiled_for)
     with pinned():
         bandwidths = measure_bandwidths(compiled_for)
         peak = measured_peak(compiled_for, again=True)
@@ -154,6 +160,7 @@ def measure(
     peers: Sequence[Peer],
     settings: Settings,
     advance: Callable[[], None] = lambda: None,
+    target: Target | None = None,
 ) -> list[Entry]:
     """Time every peer on every workload.
 
@@ -162,20 +169,24 @@ def measure(
         peers: those that are available.
         settings: how to time.
         advance: called after each workload.
+        target: whose peak is measured with them; this machine's by default.
 
     Raises:
         ThreadsError: a BLAS library uses more than one thread.
     """
+    target = target or find_target()
     entries = []
     with one_thread():
         for group, workloads in groups.items():
             for workload in workloads:
-                entries += measure_workload(group, workload, peers, settings)
+                entries += measure_workload(group, workload, peers, settings, target)
                 advance()
     return entries
 
 
-def measure_workload(group: str, workload: Workload, peers: Sequence[Peer], settings: Settings) -> list[Entry]:
+def measure_workload(
+    group: str, workload: Workload, peers: Sequence[Peer], settings: Settings, target: Target
+) -> list[Entry]:
     """Prepare and check every peer's kernel, then time them in turn; a peer that fails has an entry that says why."""
     operands = allocate(workload, settings.seed)
     kernels: dict[str, PreparedKernel] = {}
@@ -186,11 +197,14 @@ def measure_workload(group: str, workload: Workload, peers: Sequence[Peer], sett
             kernels[peer.name] = prepared
         else:
             errors[peer.name] = prepared
-    samples = time_in_turn(kernels, settings)
+    reference, flops = peak_in_turn(target, workload.dtype)
+    samples = time_in_turn({**kernels, PEAK: reference}, settings)
+    peak = flops / statistics.median(sample[0] for sample in samples.pop(PEAK)) / 1e9
     moved = sum(array.nbytes for array in operands)
     entries = []
     for peer in peers:
-        entry = Entry(group, str(workload), peer.name, errors.get(peer.name, ""), intensity=workload.flops / moved)
+        error = errors.get(peer.name, "")
+        entry = Entry(group, str(workload), peer.name, error, intensity=workload.flops / moved, peak=peak)
         if peer.name in kernels:
             entry = _filled(entry, kernels[peer.name], samples[peer.name], workload.flops)
         entries.append(entry)
@@ -242,6 +256,7 @@ def _filled(entry: Entry, kernel: PreparedKernel, samples: Sequence[tuple[float,
         median_seconds=median,
         gflops=flops / median / 1e9,
         intensity=entry.intensity,
+        peak=entry.peak,
         threads=kernel.threads,
         cpus=statistics.median(sample[1] for sample in samples) if kernel.in_process else 0.0,
     )

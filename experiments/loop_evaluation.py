@@ -6,7 +6,6 @@ import dataclasses
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
@@ -18,18 +17,16 @@ from rich.table import Table
 
 from compiler_dojo.envs.errors import InvalidConfigError, InvalidRecordError
 from compiler_dojo.envs.loop_schedule import LoopScheduleEnv
-from compiler_dojo.envs.loops.jit import Jit
-from compiler_dojo.envs.loops.measure import PEAK_STEPS, peak_kernel
 from compiler_dojo.envs.loops.nest import Nest, start_nest
 from compiler_dojo.envs.loops.targets import Target, find_target
-from compiler_dojo.envs.loops.workload import ITEM_BYTES, Workload
+from compiler_dojo.envs.loops.workload import Workload
 from compiler_dojo.envs.loops.workloads import load_workloads
 from compiler_dojo.experiments.bench_loops import Settings, prepare_checked, time_in_turn
 from compiler_dojo.experiments.config import from_mapping
 from compiler_dojo.experiments.loop_agents import Choice, LoopContender
 from compiler_dojo.experiments.loop_config import LoopEnvConfig
-from compiler_dojo.experiments.loop_native import prepared
 from compiler_dojo.experiments.loop_own import OurPeer
+from compiler_dojo.experiments.loop_peak import peak_in_turn
 from compiler_dojo.experiments.loop_peers import PreparedKernel, allocate
 from compiler_dojo.experiments.statistics import Interval, bootstrap_geomean
 
@@ -149,21 +146,11 @@ def _time(nests: Mapping[str, Nest], target: Target, settings: Settings) -> _Tim
             kernels[name] = kernel
         else:
             errors[name] = kernel
-    peak, flops = _peak_kernel(target, workload.dtype)
+    peak, flops = peak_in_turn(target, workload.dtype)
     samples = time_in_turn({**kernels, "": peak}, settings)
     seconds = {name: [sample[0] for sample in samples[name]] for name in samples}
     compiling = {name: kernel.tuning_seconds for name, kernel in kernels.items()}
     return _Timed(seconds, errors, compiling, flops / min(seconds.pop("")) / 1e9)
-
-
-@lru_cache(maxsize=4)
-def _peak_kernel(target: Target, dtype: str) -> tuple[PreparedKernel, int]:
-    """A kernel that only multiplies and adds, and the floating-point operations of an evaluation."""
-    lanes, accumulators = target.vector_bytes // ITEM_BYTES[dtype], target.vector_registers * 3 // 4
-    kernel = Jit(target).compile(peak_kernel(target, dtype, accumulators))
-    factors = [np.full(2 * lanes, 0.5, dtype)]
-    size = accumulators * target.vector_bytes
-    return prepared(kernel, factors, PEAK_STEPS, "peak", 0.0, size), 2 * lanes * accumulators * PEAK_STEPS
 
 
 def choose(contender: LoopContender, workload: Workload, seed: int) -> Choice:

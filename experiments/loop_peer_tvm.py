@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -79,8 +80,9 @@ class TvmProcess:
 
 
 def _end(process: subprocess.Popen[str]) -> None:
-    with process:
-        process.kill()
+    process.kill()
+    with contextlib.suppress(BrokenPipeError), process:  # closing what it did not read any more
+        pass
 
 
 class TvmPeer:

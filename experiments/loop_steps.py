@@ -11,7 +11,7 @@ from compiler_dojo.envs.loop_schedule import LoopScheduleEnv
 from compiler_dojo.envs.loops.nest import Nest
 from compiler_dojo.envs.loops.runner import Runner
 
-EPISODES = 40
+EPISODES, MEASURED_EPISODES = 40, 10
 """Episodes of random legal actions, of ten steps each."""
 
 PRODUCT = "mk,kn->mn m=128 k=128 n=128"
@@ -38,7 +38,7 @@ def step_microseconds(target: str, actions: str = "looptune") -> float:
 def measured_step_milliseconds(target: str) -> float:
     """Median of a step that compiles and measures a nest of a product of 128^3 that was not measured before."""
     env = LoopScheduleEnv(PRODUCT, reward=Runner(target), target=target)
-    return 1e3 * statistics.median(_step_seconds(env, EPISODES, 0, only_changes=True))
+    return 1e3 * statistics.median(_step_seconds(env, MEASURED_EPISODES, 0, only_changes=True))
 
 
 def _step_seconds(env: LoopScheduleEnv, episodes: int, first_seed: int, only_changes: bool = False) -> list[float]:
