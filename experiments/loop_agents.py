@@ -35,7 +35,7 @@ SAMPLES = 48
 TEMPERATURE = 2.5
 """Of these rollouts: a trained policy is so sure that it would propose only a handful of nests."""
 
-TUNING_SECONDS = 0.4
+TUNING_SECONDS = 0.35
 """For measuring the candidates of a policy."""
 
 SEARCHES: Mapping[str, Search] = {

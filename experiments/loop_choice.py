@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,8 +16,8 @@ from compiler_dojo.envs.loops.tuning import tune
 from compiler_dojo.envs.loops.workload import Workload
 from compiler_dojo.envs.loops.workloads import load_workloads
 from compiler_dojo.experiments.agents import LOOPS, UnknownAgentError
-from compiler_dojo.experiments.bench_loops_report import FULL, LOOPTUNE
-from compiler_dojo.experiments.loop_agents import find_loop_agent, shipped_loop_agents
+from compiler_dojo.experiments.bench_loops_report import FULL, LOOPTUNE, TUNE
+from compiler_dojo.experiments.loop_agents import LoopContender, find_loop_agent, shipped_loop_agents
 from compiler_dojo.experiments.loop_config import LoopEnvConfig
 from compiler_dojo.experiments.loop_own import SCHEDULES, OurPeer, Schedule, divided
 from compiler_dojo.experiments.loop_peer_blas import BlasPeer
@@ -29,6 +29,9 @@ T = TypeVar("T")
 
 CANDIDATES = 20
 """Nests that a policy, or the heuristics, may measure before they choose."""
+
+SECONDS = 0.4
+"""For measuring the heuristics' candidates; listing and compiling them comes on top."""
 
 
 def choose_workloads(names: Sequence[str], limit: int | None = None) -> dict[str, tuple[Workload, ...]]:
@@ -53,16 +56,14 @@ def choose_own(names: str, target_name: str, threads: int = 1) -> list[OurPeer]:
         InvalidConfigError: there is no such schedule or target.
     """
     target = find_target(target_name)
-    known: dict[str, Callable[[], Schedule]] = {name: partial(_constant, name) for name in SCHEDULES}
-    known["tune"] = partial(_tuned, target)
-    known[LOOPTUNE] = partial(_rolled_out, LOOPTUNE, target, 1)
-    known[FULL] = partial(_rolled_out, FULL, target, CANDIDATES)
-    chosen = {name: _find(name, known, "schedule")() for name in _split(names)}
-    peers = [OurPeer(name, schedule, target) for name, schedule in chosen.items()]
+    known: dict[str, Callable[[int], Schedule]] = {name: partial(divided, SCHEDULES[name]) for name in SCHEDULES}
+    known[TUNE] = partial(_tuned, target)
+    known[LOOPTUNE] = partial(divided, _rolled_out(LOOPTUNE, target, 1))
+    known[FULL] = partial(divided, _rolled_out(FULL, target, CANDIDATES))
+    chosen = {name: _find(name, known, "schedule") for name in _split(names)}
+    peers = [OurPeer(name, schedule(1), target) for name, schedule in chosen.items()]
     if threads > 1:
-        peers += [
-            OurPeer(f"{name} x{threads}", divided(schedule, threads), target) for name, schedule in chosen.items()
-        ]
+        peers += [OurPeer(f"{name} x{threads}", schedule(threads), target) for name, schedule in chosen.items()]
     return peers
 
 
@@ -92,22 +93,20 @@ def choose_peers(
     return [_find(name, known, "peer")() for name in _split(names)]
 
 
-def _constant(name: str) -> Schedule:
-    return SCHEDULES[name]
-
-
-def _tuned(target: Target) -> Schedule:
+def _tuned(target: Target, threads: int) -> Schedule:
     runner = Runner(target)
-    return lambda workload: tune(workload, runner, candidates(workload, target), CANDIDATES).nest
+    return lambda workload: tune(workload, runner, candidates(workload, target, threads), CANDIDATES, SECONDS).nest
 
 
 def _rolled_out(kind: str, target: Target, measured: int) -> Schedule:
-    contender = find_loop_agent(shipped_for(kind, target), LoopEnvConfig(), target.name, measured)
+    @cache
+    def contender() -> LoopContender:
+        return find_loop_agent(shipped_for(kind, target), LoopEnvConfig(), target.name, measured)
 
     def schedule(workload: Workload) -> Nest:
-        env = contender.env.make(workload)
+        env = contender().env.make(workload)
         observation, _ = env.reset(seed=0)
-        return contender.choose(env, observation, 0).nest
+        return contender().choose(env, observation, 0).nest
 
     return schedule
 

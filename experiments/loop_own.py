@@ -33,6 +33,8 @@ def scripted(workload: Workload) -> Nest:
 
 def divided(schedule: Schedule, threads: int) -> Schedule:
     """A schedule whose outermost loop is divided over threads."""
+    if threads == 1:
+        return schedule
     return lambda workload: schedule(workload).with_(threads=threads)
 
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from guarded import OutOfBoundsError, run_guarded
 
 from compiler_dojo.envs.errors import IllegalScheduleError
 from compiler_dojo.envs.loops.codegen import generate, resolve_tile, vectors_of
@@ -195,3 +196,24 @@ def test_generate__keeps_accumulators_in_registers(jit) -> None:
     assert "(%rsp)" not in inner
     multiplies = inner.count("vfmadd") if jit.target.fma else inner.count("mulps")
     assert multiplies == 2 * rows
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_generate__stays_within_its_arrays_and_its_workspace(seed, jit) -> None:
+    rng = np.random.default_rng(seed)
+    workload = random_workload(rng, 5_000)
+    code = generate(sample_nest(workload, jit.target, rng), jit.target)
+    arrays = random_arrays(workload, rng)
+    output, *_ = run_guarded(jit.compile(code.ir), arrays, code.workspace_bytes, 0, code.iterations)
+    assert np.all(np.abs(output - evaluate(workload, *arrays[1:])) <= tolerance(workload)), code.nest.key
+
+
+def test_generate__masks_are_what_keeps_it_there(jit) -> None:
+    """Whole vectors in place of masked ones touch what is behind the arrays."""
+    workload = parse("mk,kn->mn", m=3, k=3, n=lanes(jit) - 1)
+    ir = generate(start_nest(workload), jit.target).ir
+    unmasked = ir.replace("i1 0", "i1 1")
+    assert unmasked != ir
+    arrays = random_arrays(workload, np.random.default_rng(0))
+    with pytest.raises(OutOfBoundsError):
+        run_guarded(jit.compile(unmasked), arrays, 0, 0, 3)
