@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 import time
 from collections.abc import Sequence
 from typing import Any, SupportsFloat
@@ -12,10 +11,10 @@ import numpy as np
 import numpy.typing as npt
 from gymnasium.utils import EzPickle
 
+from compiler_dojo.envs.action_names import index_of
 from compiler_dojo.envs.errors import (
     EpisodeStateError,
     IllegalScheduleError,
-    InvalidActionError,
     InvalidConfigError,
     UnknownObservationError,
     UnknownRewardError,
@@ -187,17 +186,7 @@ class LoopScheduleEnv(gym.Env[Any, np.int64], EzPickle):
 
     def action_index(self, action: int | np.int64 | str) -> int:
         """The index of an action given by index or name."""
-        if isinstance(action, str):
-            if action not in self._indices:
-                raise InvalidActionError(f"no action {action!r}: {did_you_mean(action, self._indices)}")
-            return self._indices[action]
-        try:
-            index = operator.index(action)
-        except TypeError:
-            index = -1
-        if not 0 <= index < len(self.action_names):
-            raise InvalidActionError(f"actions are 0 to {len(self.action_names) - 1}, got {action!r}")
-        return index
+        return index_of(action, self._indices)
 
     def action_masks(self) -> npt.NDArray[np.bool_]:
         """Which actions are legal, bool of shape (actions,); the form that sb3-contrib asks for."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import operator
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, SupportsFloat
@@ -13,10 +12,10 @@ import numpy as np
 import numpy.typing as npt
 from gymnasium.utils import EzPickle
 
+from compiler_dojo.envs.action_names import index_of
 from compiler_dojo.envs.errors import (
     DojoError,
     EpisodeStateError,
-    InvalidActionError,
     InvalidConfigError,
     SessionClosedError,
     did_you_mean,
@@ -323,17 +322,7 @@ class PassOrderingEnv(gym.Env[Any, np.int64], EzPickle):
 
     def action_index(self, action: int | np.int64 | str) -> int:
         """The index of an action given by index or name."""
-        if isinstance(action, str):
-            if action not in self._indices:
-                raise InvalidActionError(f"no action {action!r}: {did_you_mean(action, self._indices)}")
-            return self._indices[action]
-        try:
-            index = operator.index(action)
-        except TypeError:
-            index = -1
-        if not 0 <= index < len(self.action_names):
-            raise InvalidActionError(f"actions are 0 to {len(self.action_names) - 1}, got {action!r}")
-        return index
+        return index_of(action, self._indices)
 
     def _begin(self, index: int) -> None:
         view = self._view
