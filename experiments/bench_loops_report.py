@@ -204,6 +204,9 @@ def aims(results: Results) -> Iterator[Aim]:
         )
     tuning = [entry.tuning_seconds for entry in _good(results, FULL) if held_out(entry)]
     yield _at_most("tuning of a held-out product, longest", 0.5, max(tuning, default=None), "s")
+    compiling = [1e3 * entry.tuning_seconds for entry in _good(results, "start") if held_out(entry)]
+    compiling_median = statistics.median(compiling) if compiling else None
+    yield _at_most("code for a held-out product's start nest, median", 5, compiling_median, "ms")
     for group in ("convolutions", "batched", "mttkrp"):
         best = ratio(results, FULL, ("numpy", "sgemm", "gcc"), _of(group))
         yield _at_least(f"{group} over the best of numpy, sgemm and gcc", 1.5, best)

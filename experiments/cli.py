@@ -440,7 +440,9 @@ def bench_loops(
         typer.Option(help="A set such as looptune:test25 or large, or 'mk,kn->mn m=64 k=64 n=64'. May be repeated."),
     ] = None,
     peers: Annotated[str, typer.Option(help="Of numpy, sgemm, gcc, tvm, metaschedule; by commas.")] = "numpy,sgemm,gcc",
-    agent: Annotated[str, typer.Option(help="Our own side: of start, script; by commas.")] = "start,script",
+    agent: Annotated[
+        str, typer.Option(help="Our own side: of start, script, looptune, full, tune, random, beam, ...; by commas.")
+    ] = "start,script,full",
     repeats: Annotated[int, typer.Option(min=1, help="Rounds; in each every peer is timed once.")] = 7,
     min_seconds: Annotated[float, typer.Option(min=0.0, help="Least length of a sample.")] = 0.02,
     limit: Annotated[int | None, typer.Option(min=1, help="At most so many workloads of each set.")] = None,

@@ -17,7 +17,7 @@ from compiler_dojo.envs.loops.workload import Workload
 from compiler_dojo.envs.loops.workloads import load_workloads
 from compiler_dojo.experiments.agents import LOOPS, UnknownAgentError
 from compiler_dojo.experiments.bench_loops_report import FULL, LOOPTUNE, TUNE
-from compiler_dojo.experiments.loop_agents import LoopContender, find_loop_agent, shipped_loop_agents
+from compiler_dojo.experiments.loop_agents import SEARCHES, LoopContender, find_loop_agent, shipped_loop_agents
 from compiler_dojo.experiments.loop_config import LoopEnvConfig
 from compiler_dojo.experiments.loop_own import SCHEDULES, OurPeer, Schedule, divided
 from compiler_dojo.experiments.loop_peer_blas import BlasPeer
@@ -31,7 +31,7 @@ CANDIDATES = 20
 """Nests that a policy, or the heuristics, may measure before they choose."""
 
 SECONDS = 0.4
-"""For measuring the heuristics' candidates; listing and compiling them comes on top."""
+"""For searches, and for measuring the heuristics' candidates, which are listed before."""
 
 
 def choose_workloads(names: Sequence[str], limit: int | None = None) -> dict[str, tuple[Workload, ...]]:
@@ -48,7 +48,8 @@ def choose_own(names: str, target_name: str, threads: int = 1) -> list[OurPeer]:
 
     Args:
         names: of the schedules that need no training; ``tune`` for what ``dojo tune`` does without a policy;
-            ``looptune``, one rollout of a shipped policy, and ``full``, whose candidates are measured.
+            ``looptune``, one rollout of a shipped policy; ``full``, whose candidates are measured; and the searches of
+            ``dojo evaluate-loops``, which choose among all nests of the full actions in :data:`SECONDS`.
         target_name: what to compile for.
         threads: to divide the outermost loop over.
 
@@ -58,8 +59,10 @@ def choose_own(names: str, target_name: str, threads: int = 1) -> list[OurPeer]:
     target = find_target(target_name)
     known: dict[str, Callable[[int], Schedule]] = {name: partial(divided, SCHEDULES[name]) for name in SCHEDULES}
     known[TUNE] = partial(_tuned, target)
-    known[LOOPTUNE] = partial(divided, _rolled_out(LOOPTUNE, target, 1))
-    known[FULL] = partial(divided, _rolled_out(FULL, target, CANDIDATES))
+    known[LOOPTUNE] = partial(divided, _chosen(lambda: _policy(LOOPTUNE, target, 1)))
+    known[FULL] = partial(divided, _chosen(lambda: _policy(FULL, target, CANDIDATES)))
+    for search in SEARCHES:
+        known[search] = partial(divided, _chosen(partial(_search, search, target)))
     chosen = {name: _find(name, known, "schedule") for name in _split(names)}
     peers = [OurPeer(name, schedule(1), target) for name, schedule in chosen.items()]
     if threads > 1:
@@ -98,17 +101,23 @@ def _tuned(target: Target, threads: int) -> Schedule:
     return lambda workload: tune(workload, runner, candidates(workload, target, threads), CANDIDATES, SECONDS).nest
 
 
-def _rolled_out(kind: str, target: Target, measured: int) -> Schedule:
-    @cache
-    def contender() -> LoopContender:
-        return find_loop_agent(shipped_for(kind, target), LoopEnvConfig(), target.name, measured)
+def _chosen(find: Callable[[], LoopContender]) -> Schedule:
+    contender = cache(find)
 
     def schedule(workload: Workload) -> Nest:
-        env = contender().env.make(workload)
+        env = contender().env.make(workload, contender().reward)
         observation, _ = env.reset(seed=0)
         return contender().choose(env, observation, 0).nest
 
     return schedule
+
+
+def _policy(kind: str, target: Target, measured: int) -> LoopContender:
+    return find_loop_agent(shipped_for(kind, target), LoopEnvConfig(), target.name, measured)
+
+
+def _search(name: str, target: Target) -> LoopContender:
+    return find_loop_agent(name, LoopEnvConfig(actions="full"), target.name, seconds=SECONDS)
 
 
 def shipped_for(kind: str, target: Target) -> str:
