@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -130,7 +131,7 @@ class _Exploration:
         return SearchResult(actions, value, self.steps, self.seconds, measured, tuple(self.improvements))
 
 
-class _Searcher:
+class _Searcher(ABC):
     """Runs a search until it ends or the budget does."""
 
     def search(self, env: ForkableEnv, budget: Budget, rng: np.random.Generator) -> SearchResult:
@@ -145,8 +146,9 @@ class _Searcher:
             raise
         return exploration.result()
 
+    @abstractmethod
     def _run(self, exploration: _Exploration, rng: np.random.Generator) -> None:
-        raise NotImplementedError
+        """Explore until the budget is spent or there is nothing more to try."""
 
 
 @dataclass(frozen=True)

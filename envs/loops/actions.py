@@ -57,6 +57,15 @@ def move(state: State, direction: int, loops: int) -> State:
     return State(state.nest, cursor)
 
 
+def is_legal(actions: ActionSet, state: State, action: int) -> bool:
+    """Whether an action can be applied, by trying it."""
+    try:
+        actions.apply(state, action)
+    except IllegalScheduleError:
+        return False
+    return True
+
+
 SPLITS = (4, 8, 16)
 LANES = 8
 """What LoopTune's innermost loop must be a multiple of: the float32 lanes of AVX2, which LoopNest wrote code for."""
@@ -96,7 +105,7 @@ class LoopTuneActions:
                 *(
                     factor <= iterations
                     and (cursor < last or factor % LANES == 0)
-                    and (roomy or self._is_legal(state, action))
+                    and (roomy or is_legal(self, state, action))
                     for action, factor in enumerate(SPLITS, 4)
                 ),
             ),
@@ -132,12 +141,4 @@ class LoopTuneActions:
             size = nest.trips(position)[0]
             if size != 1 and size % LANES:
                 return False
-        return roomy or self._is_legal(state, 2 if position < state.cursor else 3)
-
-    def _is_legal(self, state: State, action: int) -> bool:
-        """The exact answer, for nests that may get too many loops."""
-        try:
-            self.apply(state, action)
-        except IllegalScheduleError:
-            return False
-        return True
+        return roomy or is_legal(self, state, 2 if position < state.cursor else 3)

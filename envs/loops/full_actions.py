@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from compiler_dojo.envs.errors import IllegalScheduleError
 from compiler_dojo.envs.loops import transforms
-from compiler_dojo.envs.loops.actions import State, move
+from compiler_dojo.envs.loops.actions import State, is_legal, move
 from compiler_dojo.envs.loops.nest import MOST_LOOPS, Nest, start_nest
 from compiler_dojo.envs.loops.workload import Workload
 
@@ -209,7 +209,7 @@ class FullActions:
             or len(nest.loops) > MOST_LOOPS - 2
             or (nest.unroll > 1 and len(nest.workload.reduction_axes) > 1)
         ):
-            legal = [likely and self._is_legal(state, index) for index, likely in enumerate(legal)]
+            legal = [likely and is_legal(self, state, index) for index, likely in enumerate(legal)]
         return np.array(legal, np.bool_)
 
     def apply(self, state: State, action: int) -> State:
@@ -273,13 +273,6 @@ class FullActions:
         if state.cursor > 0:
             nest = transforms.hoist(nest, state.cursor)
         return State(nest, state.cursor + 1)
-
-    def _is_legal(self, state: State, action: int) -> bool:
-        try:
-            self.apply(state, action)
-        except IllegalScheduleError:
-            return False
-        return True
 
 
 def _reach(nest: Nest) -> int:
